@@ -40,7 +40,7 @@ impl Accounts {
         now.replace_nanosecond(0).unwrap_or(now)
     }
 
-    /// Reads the accounts, as of now.
+    /// Read the accounts, as of now.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(AccountRows<'_>) -> Result<T, AccountError>,
@@ -48,7 +48,7 @@ impl Accounts {
         read(Cluster::open(&self.home, &self.context)?.inventory().accounts())
     }
 
-    /// Makes one change, under the lock of the home. If it revokes tokens, the statement about them is signed again
+    /// Make one change, under the lock of the home. If it revokes tokens, the statement about them is signed again
     /// before another change.
     pub(super) fn change<T>(
         &self,

@@ -23,7 +23,7 @@ const NAME: &str = "admin";
 const LENGTH: usize = 16;
 
 impl Accounts {
-    /// Creates the user `admin` of the organization `Root` if there are no users at all, and returns the path of the
+    /// Create the user `admin` of the organization `Root` if there are no users at all, and return the path of the
     /// file with its one-time password. The first login must change it.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Accounts {
         })
     }
 
-    /// Removes the file with the one-time password: it is used up.
+    /// Remove the file with the one-time password: it is used up.
     pub(super) fn forget_first_password(&self, user: &UserRecord) -> Result<(), AccountError> {
         let path = self.home.first_password();
         let is_first = user.facts.name.as_str() == NAME

@@ -63,7 +63,7 @@ pub(super) enum FoundAgain {
 }
 
 impl Directories {
-    /// Verifies the password of a user. An empty or endless one is refused before anything is sent.
+    /// Verify the password of a user. An empty or endless one is refused before anything is sent.
     pub(super) fn verify(
         &self,
         accounts: &Accounts,
@@ -90,7 +90,7 @@ impl Directories {
         })
     }
 
-    /// Looks for the user of a session again, if a directory keeps it.
+    /// Look for the user of a session again, if a directory keeps it.
     pub(super) fn find_again(
         &self,
         accounts: &Accounts,
@@ -171,7 +171,7 @@ impl Directories {
     }
 }
 
-/// Applies a second look at the user of a session, and returns whether the session may continue.
+/// Apply a second look at the user of a session, and return whether the session may continue.
 pub(super) fn follow_directory<'a>(
     transaction: Transaction<'a>,
     organization: &OrganizationRecord,

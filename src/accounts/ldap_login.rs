@@ -157,7 +157,7 @@ fn names(organization: &str, user: &str) -> Option<(OrganizationName, Name)> {
     organization.parse().ok().zip(Name::of_user(user).ok())
 }
 
-/// Counts the attempt. `None` if the directory does not decide on it after all.
+/// Count the attempt. `None` if the directory does not decide on it after all.
 fn begin<'a>(
     transaction: Transaction<'a>,
     organization: &OrganizationName,
@@ -179,7 +179,7 @@ fn begin<'a>(
     Ok((transaction, Some(Begun { organization, record, attempt })))
 }
 
-/// Takes back an attempt that was not verified.
+/// Take back an attempt that was not verified.
 fn take_back<'a>(
     transaction: Transaction<'a>,
     organization: &OrganizationRecord,
@@ -197,7 +197,7 @@ fn take_back<'a>(
     Ok(transaction.set_lockout(organization.id, name, before)?)
 }
 
-/// Takes over what has changed in the directory. Another entry or role revokes the tokens of the user.
+/// Take over what has changed in the directory. Another entry or role revokes the tokens of the user.
 fn follow<'a>(
     transaction: Transaction<'a>,
     organization: &OrganizationRecord,

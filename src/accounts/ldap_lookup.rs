@@ -41,7 +41,7 @@ const MOST_GROUPS: u32 = 50;
 /// insufficientAccessRights, unwillingToPerform.
 const ACCOUNT_REFUSED: [u32; 4] = [19, 48, 50, 53];
 
-/// Searches in a directory, as its reader.
+/// Search in a directory, as its reader.
 pub(super) struct LdapLookup<'a> {
     settings: &'a LdapSettings,
     endpoint: LdapEndpoint,
@@ -64,7 +64,7 @@ pub(super) struct LdapUser {
 }
 
 impl<'a> LdapLookup<'a> {
-    /// Prepares searches. Nothing is connected yet.
+    /// Prepare searches. Nothing is connected yet.
     pub(super) fn new(settings: &'a LdapSettings, reader_password: Secret) -> Result<Self, LdapError> {
         let timeout = Duration::from_secs(settings.server_timeout.into());
         let uri = settings.server_uri.parse()?;
@@ -73,7 +73,7 @@ impl<'a> LdapLookup<'a> {
         Ok(Self { settings, endpoint, reader_password })
     }
 
-    /// Verifies that the reader may log in and the base of the searches exists.
+    /// Verify that the reader may log in and the base of the searches exists.
     pub(super) fn check(&self) -> Result<(), LdapError> {
         let mut connection = self.connect()?;
         let base = LdapSearch {
@@ -96,7 +96,7 @@ impl<'a> LdapLookup<'a> {
         Ok(())
     }
 
-    /// Finds a user with its groups.
+    /// Find a user with its groups.
     pub(super) fn find(&self, name: &Name, now: OffsetDateTime) -> Result<Option<LdapUser>, LdapError> {
         let settings = self.settings;
         let mut connection = self.connect()?;
@@ -134,7 +134,7 @@ impl<'a> LdapLookup<'a> {
         }))
     }
 
-    /// Verifies a password by a bind on a connection of its own. An account that the directory refuses gives the same
+    /// Verify a password by a bind on a connection of its own. An account that the directory refuses gives the same
     /// answer as a wrong password.
     pub(super) fn verify(&self, dn: &str, password: &Secret) -> Result<bool, LdapError> {
         let mut connection = self.endpoint.connect()?;

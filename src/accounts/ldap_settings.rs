@@ -141,7 +141,7 @@ impl LdapView {
 }
 
 impl LdapChange {
-    /// Applies the change to settings.
+    /// Apply the change to settings.
     pub fn apply(&self, settings: &mut LdapSettings) {
         let text = |given: &Option<String>, setting: &mut String| {
             if let Some(given) = given {
@@ -186,7 +186,7 @@ impl Accounts {
         LdapView::new(&organization, &record)
     }
 
-    /// Sets up the directory of an organization, or replaces its settings.
+    /// Set up the directory of an organization, or replace its settings.
     ///
     /// # Errors
     /// [`AccountError::LdapSetting`], [`AccountError::Ldap`] if the trial fails, and errors of the home.
@@ -213,7 +213,7 @@ impl Accounts {
         })
     }
 
-    /// Changes the directory of an organization. When it is disabled, the tokens of its users are revoked.
+    /// Change the directory of an organization. When it is disabled, the tokens of its users are revoked.
     ///
     /// # Errors
     /// [`AccountError::NoLdap`], [`AccountError::LdapSetting`], [`AccountError::Ldap`] if the trial fails, and errors of
@@ -259,7 +259,7 @@ impl Accounts {
         })
     }
 
-    /// Removes the directory of an organization, and the accounts that stand for its users.
+    /// Remove the directory of an organization, and the accounts that stand for its users.
     ///
     /// # Errors
     /// [`AccountError::NoLdap`], [`AccountError::NotAllowed`], and errors of the home.
@@ -279,7 +279,7 @@ impl Accounts {
         })
     }
 
-    /// Tests the directory of an organization as it is set up, also while it is disabled: the login of the reader, and
+    /// Test the directory of an organization as it is set up, also while it is disabled: the login of the reader, and
     /// what a login of `user` finds.
     ///
     /// # Errors
@@ -354,7 +354,7 @@ impl Accounts {
     }
 }
 
-/// Decrypts the password of the reader.
+/// Decrypt the password of the reader.
 pub(super) fn open_reader_password(
     sealer: &SecretSealer,
     record: &LdapRecord,
@@ -381,7 +381,7 @@ fn try_out(settings: &LdapSettings, password: &Secret, trial: LdapTrial) -> Resu
     Ok(LdapLookup::new(settings, password)?.check()?)
 }
 
-/// Revokes the tokens of all users of a directory.
+/// Revoke the tokens of all users of a directory.
 fn revoke_tokens<'a>(
     mut transaction: Transaction<'a>,
     organization: &OrganizationRecord,
@@ -435,7 +435,7 @@ pub fn ldap_settings(server_uri: String, base_dn: String, reader: String) -> Lda
     }
 }
 
-/// Refuses settings that cannot work or are not safe, and writes the address in its canonical form.
+/// Refuse settings that cannot work or are not safe, and write the address in its canonical form.
 fn validate(settings: &mut LdapSettings, organization: &OrganizationRecord) -> Result<(), AccountError> {
     let refuse =
         |setting, why, given: &str| Err(AccountError::LdapSetting { setting, why, given: excerpt(given) });

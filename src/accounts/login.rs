@@ -93,7 +93,7 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
-    /// Refuses a caller whose password must be changed first.
+    /// Refuse a caller whose password must be changed first.
     ///
     /// # Errors
     /// [`AccountError::PasswordChangeRequired`].
@@ -126,7 +126,7 @@ pub(super) enum Attempt {
 }
 
 impl LoginService {
-    /// Opens the home's key for tokens, and creates it first if there is none.
+    /// Open the home's key for tokens, and create it first if there is none.
     ///
     /// # Errors
     /// Errors of the home and the key.
@@ -159,7 +159,7 @@ impl LoginService {
         &self.verifier
     }
 
-    /// Verifies a password and starts a session.
+    /// Verify a password and start a session.
     ///
     /// An unknown user, a wrong password, a missing certificate and a locked account get the same answer, after the
     /// same work. The attempt is counted before the password is verified: parallel attempts do not evade the lock.
@@ -215,7 +215,7 @@ impl LoginService {
         self.tokens(&organization, &user, &session, &settings, &refresh, now)
     }
 
-    /// Continues a session with its refresh token, which is used up. The use of a former one ends the session.
+    /// Continue a session with its refresh token, which is used up. The use of a former one ends the session.
     ///
     /// # Errors
     /// [`AccountError::RefreshRefused`], errors of the directory of a user, and errors of the home.
@@ -266,7 +266,7 @@ impl LoginService {
         self.tokens(&organization, &user, &session, &settings, &next, now)
     }
 
-    /// Identifies the caller by an access token, and refuses a revoked one.
+    /// Identify the caller by an access token, and refuse a revoked one.
     ///
     /// # Errors
     /// [`AccountError::Token`], [`AccountError::TokenRevoked`], [`AccountError::PasswordChangeRequired`], and errors
@@ -305,7 +305,7 @@ impl LoginService {
         Ok(Authenticated { principal, user: view, claims })
     }
 
-    /// Ends the session of a token.
+    /// End the session of a token.
     ///
     /// # Errors
     /// Errors of the home.
@@ -326,7 +326,7 @@ impl LoginService {
         })
     }
 
-    /// Generates an access token for scripts, of the caller's own account. It is revoked with all tokens of the user.
+    /// Generate an access token for scripts, of the caller's own account. It is revoked with all tokens of the user.
     /// Users of a directory get none: nothing would look at the directory again.
     ///
     /// # Errors
@@ -368,7 +368,7 @@ impl LoginService {
         Ok((Secret::new(self.token_key.signer.sign(&claims)?.into_bytes()), expires_at))
     }
 
-    /// Changes the caller's own password, and revokes all of the caller's tokens.
+    /// Change the caller's own password, and revoke all of the caller's tokens.
     ///
     /// A wrong present password counts as a failed login: a stolen token gives no more guesses than a login.
     ///
@@ -448,7 +448,7 @@ impl LoginService {
 }
 
 impl Accounts {
-    /// Revokes all tokens of a user: sessions, and tokens generated for scripts. Users may do so for themselves.
+    /// Revoke all tokens of a user: sessions, and tokens generated for scripts. Users may do so for themselves.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::UnknownUser`].
@@ -530,7 +530,7 @@ pub(super) fn has_required_certificate(user: &UserRecord, presented: Option<&Ver
 /// The user that a login names, if it exists.
 type FoundUser = Option<(OrganizationRecord, UserRecord)>;
 
-/// Counts an attempt as failed before its password is verified.
+/// Count an attempt as failed before its password is verified.
 fn reserve_attempt<'a>(
     transaction: Transaction<'a>,
     names: Option<&(OrganizationName, Name)>,
@@ -554,7 +554,7 @@ fn reserve_attempt<'a>(
     Ok((transaction, (attempt, found)))
 }
 
-/// Counts an attempt of a user as failed.
+/// Count an attempt of a user as failed.
 pub(super) fn count_attempt<'a>(
     transaction: Transaction<'a>,
     organization: &OrganizationRecord,
@@ -571,7 +571,7 @@ pub(super) fn count_attempt<'a>(
     Ok((transaction.set_lockout(organization.id, name, after)?, attempt))
 }
 
-/// Starts the session of a login that succeeded.
+/// Start the session of a login that succeeded.
 pub(super) fn start_session<'a>(
     mut transaction: Transaction<'a>,
     organization: &OrganizationRecord,
@@ -609,7 +609,7 @@ pub(super) fn start_session<'a>(
     Ok((transaction, session, settings))
 }
 
-/// Records a failed login. Attempts during a lock have no entry of their own, and those of unknown users one a
+/// Record a failed login. Attempts during a lock have no entry of their own, and those of unknown users one a
 /// minute: an attacker cannot fill the disk. `reason` is that of a directory.
 pub(super) fn record_failure<'a>(
     transaction: Transaction<'a>,

@@ -27,7 +27,7 @@ impl Accounts {
         })
     }
 
-    /// Creates an organization.
+    /// Create an organization.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::OrganizationExists`].
@@ -50,7 +50,7 @@ impl Accounts {
         })
     }
 
-    /// Renames an organization. The change of case alone is a new name too.
+    /// Rename an organization. The change of case alone is a new name too.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::RootOrganization`].
@@ -78,7 +78,7 @@ impl Accounts {
         })
     }
 
-    /// Deletes an organization without users.
+    /// Delete an organization without users.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::OrganizationNotEmpty`].

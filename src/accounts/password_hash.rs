@@ -29,7 +29,7 @@ pub(super) enum PasswordCheck {
     Wrong,
 }
 
-/// Hashes a new password.
+/// Hash a new password.
 pub(super) fn hash(password: &Secret, entropy: &dyn Entropy) -> Result<PasswordHashText, AccountError> {
     let mut salt = [0; SALT];
     entropy.fill(&mut salt)?;
@@ -51,7 +51,7 @@ fn hash_with(
     Ok(PasswordHashText(hash.to_string()))
 }
 
-/// Verifies a password. Without a stored hash, takes the same time and answers [`PasswordCheck::Wrong`].
+/// Verify a password. Without a stored hash, takes the same time and answers [`PasswordCheck::Wrong`].
 pub(super) fn verify(
     password: &Secret,
     stored: Option<&PasswordHashText>,

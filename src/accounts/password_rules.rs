@@ -27,7 +27,7 @@ const SUBSTITUTES: [(char, char); 11] = [
     ('9', 'g'),
 ];
 
-/// Refuses a password that violates a rule.
+/// Refuse a password that violates a rule.
 pub(super) fn check(password: &Secret, user: &str) -> Result<(), PasswordWeakness> {
     let text = std::str::from_utf8(password.expose()).map_err(|_| PasswordWeakness::Control)?;
     if text.chars().any(char::is_control) {

@@ -51,7 +51,7 @@ impl Principal {
         }
     }
 
-    /// Refuses all but cluster administrators.
+    /// Refuse all but cluster administrators.
     pub(super) fn require_cluster_admin(self, operation: &'static str) -> Result<(), AccountError> {
         match self.role() {
             AccountRole::ClusterAdmin => Ok(()),
@@ -59,7 +59,7 @@ impl Principal {
         }
     }
 
-    /// Refuses users who may not read the configuration.
+    /// Refuse users who may not read the configuration.
     pub(super) fn require_reader(self, operation: &'static str) -> Result<(), AccountError> {
         match self.role() {
             AccountRole::Regular => Err(AccountError::NotAllowed { role: AccountRole::Regular, operation }),
@@ -67,7 +67,7 @@ impl Principal {
         }
     }
 
-    /// Refuses callers who may not manage users with one of these roles.
+    /// Refuse callers who may not manage users with one of these roles.
     pub(super) fn require_manager_of(
         self,
         roles: &[AccountRole],

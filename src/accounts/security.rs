@@ -56,7 +56,7 @@ impl Accounts {
         self.read(|rows| Ok(LockoutView::from(&rows.security()?)))
     }
 
-    /// Changes the lockout.
+    /// Change the lockout.
     ///
     /// # Errors
     /// [`AccountError::Setting`] for a value out of range, and errors of the home.
@@ -77,7 +77,7 @@ impl Accounts {
         Ok(LockoutView::from(&settings))
     }
 
-    /// Restores the default lockout, and unlocks all accounts.
+    /// Restore the default lockout, and unlock all accounts.
     ///
     /// # Errors
     /// [`AccountError::NotAllowed`], and errors of the home.
@@ -103,7 +103,7 @@ impl Accounts {
         self.read(|rows| Ok(BannerView::from(&rows.security()?)))
     }
 
-    /// Sets the text of the login banner.
+    /// Set the text of the login banner.
     ///
     /// # Errors
     /// [`AccountError::BannerLength`], [`AccountError::BannerCharacter`], and errors of the home.
@@ -111,7 +111,7 @@ impl Accounts {
         self.change_banner(by, Some(text), None)
     }
 
-    /// Changes the text of the login banner, whether it is shown, or both.
+    /// Change the text of the login banner, whether it is shown, or both.
     ///
     /// # Errors
     /// See [`Accounts::set_banner`].
@@ -132,7 +132,7 @@ impl Accounts {
         Ok(BannerView::from(&settings))
     }
 
-    /// Shows or hides the login banner. Its text stays.
+    /// Show or hide the login banner. Its text stays.
     ///
     /// # Errors
     /// [`AccountError::NotAllowed`], and errors of the home.
@@ -140,7 +140,7 @@ impl Accounts {
         self.change_banner(by, None, Some(enabled))
     }
 
-    /// Restores the default banner: no text, and shown once there is one.
+    /// Restore the default banner: no text, and shown once there is one.
     ///
     /// # Errors
     /// [`AccountError::NotAllowed`], and errors of the home.
@@ -162,7 +162,7 @@ impl Accounts {
         self.read(|rows| Ok(TokenLifetimesView::from(&rows.security()?)))
     }
 
-    /// Changes the lifetimes of tokens that are issued from now on.
+    /// Change the lifetimes of tokens that are issued from now on.
     ///
     /// # Errors
     /// [`AccountError::Setting`] for a value out of range, and errors of the home.
@@ -191,7 +191,7 @@ impl Accounts {
         Ok(TokenLifetimesView::from(&settings))
     }
 
-    /// Restores the default lifetimes of tokens.
+    /// Restore the default lifetimes of tokens.
     ///
     /// # Errors
     /// [`AccountError::NotAllowed`], and errors of the home.

@@ -90,7 +90,7 @@ impl Accounts {
         Ok(TlsView::of(Some(&pair)))
     }
 
-    /// Removes the certificate that was set for the server: it presents its own again.
+    /// Remove the certificate that was set for the server: it presents its own again.
     ///
     /// # Errors
     /// [`TlsPairError::NotSet`], [`AccountError::NotAllowed`], and errors of the home.

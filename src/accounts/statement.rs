@@ -45,7 +45,7 @@ pub struct PublishedStatement {
 }
 
 impl Accounts {
-    /// Signs the statement about tokens, unless that in the home is current. `None` without a certified key for
+    /// Sign the statement about tokens, unless that in the home is current. `None` without a certified key for
     /// tokens: no server has issued any.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Accounts {
         Ok(Some((PublishedStatement { path, number, expires, is_new: false }, text)))
     }
 
-    /// Signs the statement after a change that revokes tokens.
+    /// Sign the statement after a change that revokes tokens.
     pub(super) fn publish_after(&self, writer: &InventoryWriter) -> Result<(), AccountError> {
         if self.has_token_key()
             && let Err(source) = self.publish_in(writer)
@@ -207,7 +207,7 @@ fn compose(
     Ok(statement)
 }
 
-/// Adds an audit entry. One that cannot be read names nothing that a token could carry.
+/// Add an audit entry. One that cannot be read names nothing that a token could carry.
 fn add_event(statement: &mut TokenStatement, entry: &AuditEntry, session: Duration) {
     let event = &entry.event;
     let (at, text) =

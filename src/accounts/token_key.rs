@@ -13,7 +13,7 @@ pub struct TokenKeyHolder {
 }
 
 impl TokenKeyHolder {
-    /// Uses a key that is open.
+    /// Use a key that is open.
     ///
     /// # Errors
     /// [`AccountError::Token`] unless it is an ECDSA key on P-256 in a file.

@@ -85,7 +85,7 @@ impl Accounts {
         })
     }
 
-    /// Creates a user.
+    /// Create a user.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::UserExists`] and [`AccountError::WeakPassword`].
@@ -129,7 +129,7 @@ impl Accounts {
         })
     }
 
-    /// Changes the role or the linked certificate of a user, and revokes the tokens that name the former ones.
+    /// Change the role or the linked certificate of a user, and revoke the tokens that name the former ones.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::LastClusterAdmin`] and [`AccountError::OwnAccount`].
@@ -188,7 +188,7 @@ impl Accounts {
         })
     }
 
-    /// Deletes a user with its tokens.
+    /// Delete a user with its tokens.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::LastClusterAdmin`] and [`AccountError::OwnAccount`].
@@ -215,7 +215,7 @@ impl Accounts {
         Ok(view)
     }
 
-    /// Sets the password of another user, and revokes the tokens of that user. `must_change` has it changed at the
+    /// Set the password of another user, and revoke the tokens of that user. `must_change` has it changed at the
     /// next login.
     ///
     /// # Errors
@@ -256,7 +256,7 @@ impl Accounts {
         Ok(view)
     }
 
-    /// Clears the failed logins of a user, which ends a lock.
+    /// Clear the failed logins of a user, which ends a lock.
     ///
     /// # Errors
     /// [`AccountError`], above all [`AccountError::UnknownUser`].
@@ -334,7 +334,7 @@ pub(super) fn refuse_outside_root(
     }
 }
 
-/// Refuses to take away the last local cluster-admin. One of a directory is lost when the directory is down.
+/// Refuse to take away the last local cluster-admin. One of a directory is lost when the directory is down.
 fn refuse_last_cluster_admin(rows: AccountRows<'_>, user: &UserRecord) -> Result<(), AccountError> {
     if user.facts.role != AccountRole::ClusterAdmin {
         return Ok(());

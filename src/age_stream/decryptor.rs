@@ -9,14 +9,14 @@ use super::keys::{self, TAG};
 use super::payload::{CHUNK, PayloadReader};
 use crate::secret::Secret;
 
-/// Decrypts a stream. The plaintext is authentic but may be incomplete until the end is reached: an error of
+/// Decrypt a stream. The plaintext is authentic but may be incomplete until the end is reached: an error of
 /// kind `InvalidData` means that the stream was modified or truncated.
 pub struct Decryptor<R: Read> {
     payload: PayloadReader<BufReader<R>>,
 }
 
 impl<R: Read> Decryptor<R> {
-    /// Reads the header and unwraps the file key.
+    /// Read the header and unwrap the file key.
     ///
     /// # Errors
     /// [`AgeError::Passphrase`] for a wrong passphrase, [`AgeError::Foreign`] for another format,

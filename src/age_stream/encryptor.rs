@@ -15,14 +15,14 @@ use crate::secret::Secret;
 /// Minimum passphrase length in characters: an attacker with the file can guess offline, without limit.
 const MIN_PASSPHRASE: usize = 12;
 
-/// Encrypts the octets written to it. [`Encryptor::finish`] writes the last chunk; without it, the stream
+/// Encrypt the octets written to it. [`Encryptor::finish`] writes the last chunk; without it, the stream
 /// cannot be decrypted.
 pub struct Encryptor<W: Write> {
     payload: PayloadWriter<W>,
 }
 
 impl<W: Write> Encryptor<W> {
-    /// Starts a stream that `passphrase` decrypts.
+    /// Start a stream that `passphrase` decrypts.
     ///
     /// # Errors
     /// [`AgeError::WeakPassphrase`], a failing random generator, or an error of `inner`.
@@ -49,7 +49,7 @@ impl<W: Write> Encryptor<W> {
         Ok(Self { payload: PayloadWriter::new(inner, &file_key, &nonce)? })
     }
 
-    /// Writes the last chunk and returns the underlying writer.
+    /// Write the last chunk and return the underlying writer.
     ///
     /// # Errors
     /// An error of the underlying writer.

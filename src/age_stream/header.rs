@@ -25,7 +25,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header of a stream, up to and including the MAC line.
+    /// Read the header of a stream, up to and including the MAC line.
     pub(super) fn read(inner: &mut impl BufRead) -> Result<Self, AgeError> {
         if line(inner)? != VERSION {
             return Err(AgeError::Foreign);
@@ -44,7 +44,7 @@ impl Header {
         })
     }
 
-    /// Verifies the MAC.
+    /// Verify the MAC.
     pub(super) fn verify(&self, file_key: &FileKey) -> Result<(), AgeError> {
         verify_mac(file_key, self.authenticated.as_bytes(), &self.mac)
     }
@@ -76,7 +76,7 @@ pub(super) fn verify_mac(file_key: &FileKey, authenticated: &[u8], mac: &[u8; 32
     hmac::verify(&mac_key(file_key)?, authenticated, mac).map_err(|_| AgeError::Altered)
 }
 
-/// Parses `-> scrypt SALT LOG_N`.
+/// Parse `-> scrypt SALT LOG_N`.
 fn parse_stanza(line: &str) -> Option<([u8; 16], u8)> {
     let (salt, log_n) = line.strip_prefix("-> scrypt ")?.split_once(' ')?;
     // `parse` accepts leading zeros and a plus sign; the format allows one spelling of each number.
@@ -84,7 +84,7 @@ fn parse_stanza(line: &str) -> Option<([u8; 16], u8)> {
     Some((decode(salt)?.try_into().ok()?, log_n.parse().ok().filter(|_| canonical)?))
 }
 
-/// Decodes canonical base64 without padding.
+/// Decode canonical base64 without padding.
 fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD_NO_PAD.decode(text).ok()
 }

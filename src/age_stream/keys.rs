@@ -19,7 +19,7 @@ pub(super) const TAG: usize = 16;
 /// Random key of one stream; all other keys are derived from it.
 pub(super) type FileKey = Zeroizing<[u8; 16]>;
 
-/// Encrypts the file key with a key derived from the passphrase.
+/// Encrypt the file key with a key derived from the passphrase.
 pub(super) fn wrap(
     file_key: &FileKey,
     passphrase: &Secret,
@@ -33,7 +33,7 @@ pub(super) fn wrap(
     Ok(wrapped)
 }
 
-/// Decrypts the file key.
+/// Decrypt the file key.
 pub(super) fn unwrap(
     mut wrapped: Vec<u8>,
     passphrase: &Secret,

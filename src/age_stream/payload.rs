@@ -32,7 +32,7 @@ impl ChunkCipher {
     }
 }
 
-/// Encrypts a payload.
+/// Encrypt a payload.
 pub(super) struct PayloadWriter<W: Write> {
     inner: W,
     cipher: ChunkCipher,
@@ -40,14 +40,14 @@ pub(super) struct PayloadWriter<W: Write> {
 }
 
 impl<W: Write> PayloadWriter<W> {
-    /// Writes the nonce.
+    /// Write the nonce.
     pub(super) fn new(mut inner: W, file_key: &FileKey, nonce: &[u8; 16]) -> Result<Self, AgeError> {
         let cipher = ChunkCipher::new(file_key, nonce)?;
         inner.write_all(nonce)?;
         Ok(Self { inner, cipher, chunk: Zeroizing::new(Vec::with_capacity(CHUNK + TAG)) })
     }
 
-    /// Writes the last chunk and returns the underlying writer.
+    /// Write the last chunk and return the underlying writer.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.write_chunk(true)?;
         self.inner.flush()?;
@@ -82,7 +82,7 @@ impl<W: Write> Write for PayloadWriter<W> {
     }
 }
 
-/// Decrypts a payload. After an error, every further read fails.
+/// Decrypt a payload. After an error, every further read fails.
 pub(super) struct PayloadReader<R: BufRead> {
     inner: R,
     cipher: ChunkCipher,
@@ -106,7 +106,7 @@ enum State {
 }
 
 impl<R: BufRead> PayloadReader<R> {
-    /// Reads the nonce.
+    /// Read the nonce.
     pub(super) fn new(mut inner: R, file_key: &FileKey) -> Result<Self, AgeError> {
         let mut nonce = [0; 16];
         inner.read_exact(&mut nonce).map_err(|error| match error.kind() {

@@ -114,7 +114,7 @@ fn decrypt(file: &[u8], passphrase: &Secret) -> Outcome {
     }
 }
 
-/// Decrypts with the file key, passing over the recipients.
+/// Decrypt with the file key, passing over the recipients.
 fn decrypt_with_file_key(file: &[u8], file_key: &FileKey) -> Outcome {
     let start = 1 + file.windows(4).position(|bytes| bytes == b"\n---").unwrap();
     let mut rest = &file[start..];

@@ -113,7 +113,7 @@ impl ApiServer {
         &self.url
     }
 
-    /// Gets a resource.
+    /// Get a resource.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -125,7 +125,7 @@ impl ApiServer {
         self.answer(request.call())
     }
 
-    /// Gets a resource that is a text, such as PEM.
+    /// Get a resource that is a text, such as PEM.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -138,7 +138,7 @@ impl ApiServer {
         }
     }
 
-    /// Posts a JSON body, or none.
+    /// Post a JSON body, or none.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -151,7 +151,7 @@ impl ApiServer {
         self.send(self.agent.post(self.at(path)), token, body)
     }
 
-    /// Puts a JSON body.
+    /// Put a JSON body.
     ///
     /// # Errors
     /// [`ApiClientError`].

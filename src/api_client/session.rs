@@ -65,7 +65,7 @@ impl ApiSession {
         Ok((banner["enabled"] == true && !text.is_empty()).then(|| text.to_owned()))
     }
 
-    /// Logs in and keeps the tokens in `file`.
+    /// Log in and keep the tokens in `file`.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -85,7 +85,7 @@ impl ApiSession {
         Ok(LoginAnswer { password_change_required: required })
     }
 
-    /// Opens the session of `file`, and refreshes the access token where it is about to expire.
+    /// Open the session of `file`, and refreshes the access token where it is about to expire.
     ///
     /// # Errors
     /// [`ApiClientError::NotLoggedIn`], and errors of the server.
@@ -123,7 +123,7 @@ impl ApiSession {
         self.server.get("/whoami", Some(&self.access_token))
     }
 
-    /// Gets a resource.
+    /// Get a resource.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -131,7 +131,7 @@ impl ApiSession {
         self.typed(self.server.get(path, Some(&self.access_token))?)
     }
 
-    /// Gets a resource that is a text, such as PEM.
+    /// Get a resource that is a text, such as PEM.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -139,7 +139,7 @@ impl ApiSession {
         self.server.get_text(path, &self.access_token)
     }
 
-    /// Posts a JSON body.
+    /// Post a JSON body.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -147,7 +147,7 @@ impl ApiSession {
         self.typed(self.server.post(path, Some(&self.access_token), Some(body))?)
     }
 
-    /// Gets all items of a list, page by page, and passes each to `each`. A page has `limit` items.
+    /// Get all items of a list, page by page, and pass each to `each`. A page has `limit` items.
     ///
     /// # Errors
     /// [`ApiClientError`] as `failed` makes it, or the first error of `each`, which ends the list.
@@ -178,7 +178,7 @@ impl ApiSession {
         serde_json::from_value(answer).map_err(|_| self.server.protocol())
     }
 
-    /// Changes the password of the session's account, which ends its sessions.
+    /// Change the password of the session's account, which ends its sessions.
     ///
     /// # Errors
     /// [`ApiClientError`].
@@ -203,7 +203,7 @@ impl ApiSession {
         self.server.url()
     }
 
-    /// Ends the session on the server, and removes the file in any case.
+    /// End the session on the server, and remove the file in any case.
     ///
     /// # Errors
     /// [`ApiClientError`]; a session that has ended already is none.

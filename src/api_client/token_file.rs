@@ -54,7 +54,7 @@ impl TokenFile {
         Ok(DirectoryLock::acquire(directory, LOCK_TIMEOUT, clock)?)
     }
 
-    /// Reads the tokens; `None` if there is no file.
+    /// Read the tokens; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<StoredTokens>, ApiClientError> {
         if !files::occupied(&self.path) {
             return Ok(None);
@@ -68,7 +68,7 @@ impl TokenFile {
         Ok(files::write(&self.path, Access::Private, Placement::Replace, contents.expose())?)
     }
 
-    /// Removes the file, if there is one.
+    /// Remove the file, if there is one.
     pub(super) fn remove(&self) -> Result<(), ApiClientError> {
         match std::fs::remove_file(&self.path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

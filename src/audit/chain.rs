@@ -89,7 +89,7 @@ impl Head {
         self.seq.saturating_add(1)
     }
 
-    /// Makes `event` the next entry and advances to it. Returns it with the text of its details, which its hash covers.
+    /// Make `event` the next entry and advance to it. Return it with the text of its details, which its hash covers.
     #[must_use = "the entry must be stored: the next one builds on it"]
     pub fn append(&mut self, mut event: AuditEvent) -> (AuditEntry, String) {
         event.provenance.at = whole_second(event.provenance.at);
@@ -101,7 +101,7 @@ impl Head {
         (entry, details)
     }
 
-    /// Advances to `entry` if it is the valid next entry.
+    /// Advance to `entry` if it is the valid next entry.
     ///
     /// # Errors
     /// [`BrokenChain`] with the defect.
@@ -125,7 +125,7 @@ impl Head {
     }
 }
 
-/// Verifies a chain from its first entry and returns its head.
+/// Verify a chain from its first entry and return its head.
 ///
 /// # Errors
 /// [`BrokenChain`] for the first defective entry.

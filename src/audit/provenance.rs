@@ -29,7 +29,7 @@ impl Actor {
 impl FromStr for Actor {
     type Err = AuditError;
 
-    /// Accepts 1 to 256 bytes without control characters.
+    /// Accept 1 to 256 bytes without control characters.
     fn from_str(text: &str) -> Result<Self, AuditError> {
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             return Err(AuditError::Actor { given: excerpt(text) });

@@ -73,7 +73,7 @@ impl Evidence {
 }
 
 impl Cluster {
-    /// Compares the inventory with the root and its last CRL, except for the revocations on a long CRL.
+    /// Compare the inventory with the root and its last CRL, except for the revocations on a long CRL.
     ///
     /// # Errors
     /// [`CaError::RootDiffers`], [`CaError::InventoryBehind`], [`CaError::RevocationLost`], or [`CaError::Store`]
@@ -109,7 +109,7 @@ impl Cluster {
         })
     }
 
-    /// Reads the last CRL, and compares the inventory with it.
+    /// Read the last CRL, and compare the inventory with it.
     fn check_crl(&self, evidence: &mut Evidence, issuer: &IssuerRecord) -> Result<(), CaError> {
         let file = CrlFile::read(&self.home.crl(), &self.root);
         self.refuse_skipped_numbers(file.signed.as_ref(), issuer)?;
@@ -133,7 +133,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses a root or a cluster that differs from the signed certificate.
+    /// Refuse a root or a cluster that differs from the signed certificate.
     fn check_root(&self) -> Result<(), CaError> {
         let (root, facts) = (&self.root, &self.facts);
         let differs = |why| Err(CaError::RootDiffers { inventory: self.home.database(), why });
@@ -152,7 +152,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses an inventory that has not reserved the number of the CRL in the home: it is an old copy, and would
+    /// Refuse an inventory that has not reserved the number of the CRL in the home: it is an old copy, and would
     /// lose revocations and use a number twice.
     fn refuse_outdated(&self, signed: &SignedCrl, issuer: &IssuerRecord) -> Result<(), CaError> {
         let (number, next) = (signed.crl.number, issuer.next_crl_number);
@@ -167,7 +167,7 @@ impl Cluster {
         })
     }
 
-    /// Refuses an inventory whose next CRL number is far above that of the last CRL. Without the file, the number in the
+    /// Refuse an inventory whose next CRL number is far above that of the last CRL. Without the file, the number in the
     /// inventory counts, which the audit chain is compared with.
     fn refuse_skipped_numbers(
         &self,
@@ -216,7 +216,7 @@ impl Cluster {
         }
     }
 
-    /// Compares all revocations with the last CRL, unless `evidence` shows that they were.
+    /// Compare all revocations with the last CRL, unless `evidence` shows that they were.
     ///
     /// # Errors
     /// [`CaError::RevocationLost`], or [`CaError::Store`].
@@ -231,7 +231,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses a record that lacks its revocation on the last CRL. A cluster opened for reading signs nothing, and
+    /// Refuse a record that lacks its revocation on the last CRL. A cluster opened for reading signs nothing, and
     /// has no such CRL.
     ///
     /// # Errors
@@ -265,7 +265,7 @@ impl Cluster {
         Ok(last.get_or_init(|| signed.map(|signed| signed.crl)).as_deref())
     }
 
-    /// Refuses an inventory that does not record a revocation on the signed CRL. Returns the holds that an
+    /// Refuse an inventory that does not record a revocation on the signed CRL. Return the holds that an
     /// interrupted process lifted without a signature.
     fn compare_revocations(
         &self,
@@ -340,7 +340,7 @@ impl Cluster {
         Ok(certificate)
     }
 
-    /// Refuses the first record that its certificate or the audit chain contradicts. Returns true if the whole inventory
+    /// Refuse the first record that its certificate or the audit chain contradicts. Returns true if the whole inventory
     /// was compared with the chain.
     ///
     /// Many records are compared with the chain only, since verifying their signatures would take longer than the

@@ -29,7 +29,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Takes the lock, opens the root key, checks it against the certificate, compares the inventory with what the
+    /// Take the lock, open the root key, check it against the certificate, compare the inventory with what the
     /// root has signed, and recovers from an interrupted process.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Authority {
         Self::open_with(home, context, Cluster::root_key)
     }
 
-    /// Opens the home as [`Authority::open`] does, with a root key that was opened before.
+    /// Open the home as [`Authority::open`] does, with a root key that was opened before.
     ///
     /// # Errors
     /// As [`Authority::open`]; [`CaError::KeyMismatch`] if the home has another root now.
@@ -47,7 +47,7 @@ impl Authority {
         Self::open_with(home, context, |cluster| root_key.of(cluster))
     }
 
-    /// Looks for an earlier request with this key, and records this one as begun if there was none.
+    /// Look for an earlier request with this key, and record this one as begun if there was none.
     ///
     /// # Errors
     /// Errors of the inventory.
@@ -59,7 +59,7 @@ impl Authority {
         Ok(earlier)
     }
 
-    /// Records the result of a request that was begun; without one, it can be repeated.
+    /// Record the result of a request that was begun; without one, it can be repeated.
     ///
     /// # Errors
     /// Errors of the inventory.

@@ -35,7 +35,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Opens the home for reading. Readers and writers do not block each other.
+    /// Open the home for reading. Readers and writers do not block each other.
     ///
     /// # Errors
     /// [`CaError`] if there is no cluster, the directory is accessible to others, or the inventory is
@@ -45,7 +45,7 @@ impl Cluster {
         Self::with_inventory(home, context, open_reader(home, context)?)
     }
 
-    /// Opens the home for writing; the caller holds its lock.
+    /// Open the home for writing; the caller holds its lock.
     pub(super) fn open_writer(home: &Home, context: &Context) -> Result<Self, CaError> {
         let inventory = Inventory::open_writer(&home.database(), &context.provenance(None))?;
         Self::with_inventory(home, context, inventory)
@@ -106,7 +106,7 @@ impl Cluster {
         &self.root
     }
 
-    /// Reads and validates the trust bundle `cluster.crt`.
+    /// Read and validate the trust bundle `cluster.crt`.
     ///
     /// # Errors
     /// [`CaError`] if the file is missing or an anchor in it is not valid.
@@ -127,7 +127,7 @@ impl Cluster {
         Ok(Configuration::load(&self.home.kms())?.signer)
     }
 
-    /// Opens the root key, from its file or through the service or token that holds it.
+    /// Open the root key, from its file or through the service or token that holds it.
     ///
     /// # Errors
     /// [`CaError::KeyMismatch`] or [`CaError::RemoteKeyMismatch`] for a key of another root, and errors of
@@ -150,7 +150,7 @@ impl Cluster {
         if is_root_key(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
     }
 
-    /// Makes a test signature with a root key that a service or token holds. Does nothing for a key in a
+    /// Make a test signature with a root key that a service or token holds. Does nothing for a key in a
     /// file.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Cluster {
         path.strip_prefix(&self.location).unwrap_or(path).to_owned()
     }
 
-    /// Finds the one certificate that `target` refers to.
+    /// Find the one certificate that `target` refers to.
     ///
     /// A name refers to its certificate that has not been renewed. If there are several, valid ones take
     /// precedence; if none is valid, the newest does.
@@ -222,7 +222,7 @@ impl Cluster {
     }
 }
 
-/// Opens the inventory for reading. One of an older version is migrated first, under the lock of the home.
+/// Open the inventory for reading. One of an older version is migrated first, under the lock of the home.
 pub(super) fn open_reader(home: &Home, context: &Context) -> Result<Inventory, CaError> {
     match Inventory::open_reader(&home.database()) {
         Err(StoreError::Older { .. }) => {

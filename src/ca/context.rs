@@ -34,7 +34,7 @@ impl Context {
     }
 }
 
-/// Generates a random UUID (version 4, RFC 9562).
+/// Generate a random UUID (version 4, RFC 9562).
 ///
 /// # Errors
 /// [`EntropyError`] if the generator fails.

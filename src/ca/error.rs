@@ -425,7 +425,7 @@ pub enum CaError {
 }
 
 impl CaError {
-    /// Adds a path to an error that does not name one.
+    /// Add a path to an error that does not name one.
     pub(super) fn in_file<E: Into<Self>>(path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         |error| Self::InFile { path, error: Box::new(error.into()) }

@@ -42,7 +42,7 @@ pub struct TrustFiles {
 }
 
 impl Cluster {
-    /// Reads the certificate that `target` refers to, and its key. For a name, the newest valid one.
+    /// Read the certificate that `target` refers to, and its key. For a name, the newest valid one.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for a revoked or expired certificate,
@@ -112,7 +112,7 @@ impl Cluster {
         }
     }
 
-    /// Reads the trust bundle, the CRL, and the statement about tokens if there is one.
+    /// Read the trust bundle, the CRL, and the statement about tokens if there is one.
     ///
     /// # Errors
     /// [`CaError`] if a file is missing or invalid, or if the CRL is expired, incomplete, or not the last

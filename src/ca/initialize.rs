@@ -92,7 +92,7 @@ pub struct Initialized {
     pub restricted_from: Option<u32>,
 }
 
-/// Creates a root, an empty CRL and an inventory in `home`.
+/// Create a root, an empty CRL and an inventory in `home`.
 ///
 /// # Errors
 /// [`CaError::HomeOccupied`] if any of them exists; nothing is created then. [`CaError::TrustDomain`]
@@ -135,7 +135,7 @@ pub fn initialize(
         .inspect_err(|_| home.undo_preparation(prepared))
 }
 
-/// Creates the cluster in a directory that is prepared.
+/// Create the cluster in a directory that is prepared.
 fn create(
     home: &Home,
     new_cluster: &NewCluster,
@@ -209,7 +209,7 @@ fn key_file(
     Ok((home.key(), KeyFile::seal(key, cluster, protection)?.into_contents()?))
 }
 
-/// Signs and records the first CRL. Stages and syncs the three files besides the inventory.
+/// Sign and record the first CRL. Stage and sync the three files besides the inventory.
 fn fill(
     home: &Home,
     inventory: &mut Inventory,

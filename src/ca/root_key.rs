@@ -15,7 +15,7 @@ pub struct RootKey {
 }
 
 impl RootKey {
-    /// Opens the root key of the home, and checks it against the root certificate.
+    /// Open the root key of the home, and check it against the root certificate.
     ///
     /// # Errors
     /// [`CaError::KeyMismatch`] for a key of another root, and errors of opening the home and the key.

@@ -20,12 +20,12 @@ pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmI
     })
 }
 
-/// Translates errors of rcgen, here only.
+/// Translate errors of rcgen, here only.
 pub(super) fn signing_failed(error: rcgen::Error) -> CaError {
     CaError::Signing { why: error.to_string() }
 }
 
-/// Replaces a signing error by the cause that a remote signer keeps, because rcgen cannot carry it.
+/// Replace a signing error by the cause that a remote signer keeps, because rcgen cannot carry it.
 pub(super) fn with_signer_failure<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
     match result {
         Err(CaError::Signing { why }) => {

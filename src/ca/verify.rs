@@ -58,7 +58,7 @@ impl VerificationReport {
 }
 
 impl Cluster {
-    /// Verifies the first of `certificates`, with the others as intermediates.
+    /// Verify the first of `certificates`, with the others as intermediates.
     ///
     /// # Errors
     /// [`CaError`] if the cluster's own files are missing or invalid. Problems of the certificate are in

@@ -16,7 +16,7 @@ use crate::x509::{Certificate, Csr, pem, public_key_algorithm};
 
 use crate::terminal::report::Failure;
 
-/// Reads at most `limit` bytes from a file, or from standard input for `-`.
+/// Read at most `limit` bytes from a file, or from standard input for `-`.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
         return Ok(files::read(path, limit)?);
@@ -41,7 +41,7 @@ pub(crate) fn output_path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// Parses a serial number, `ROLE/NAME`, or the path of a certificate file.
+/// Parse a serial number, `ROLE/NAME`, or the path of a certificate file.
 pub(crate) fn target(text: &str) -> Result<Target, Failure> {
     match text.parse() {
         Ok(target) => Ok(target),
@@ -81,12 +81,12 @@ fn role_of(name: &str) -> Option<Role> {
     }
 }
 
-/// Reads the certificates in a file.
+/// Read the certificates in a file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     pem::certificates(&read(path, files::CRL_FILE)?).map_err(|error| Failure::of(&error).about(path))
 }
 
-/// Reads a CSR (PKCS#10), PEM or DER.
+/// Read a CSR (PKCS#10), PEM or DER.
 pub(crate) fn certification_request(path: &Path) -> Result<Csr, Failure> {
     let bytes = read(path, files::SMALL_FILE)?;
     Csr::from_bytes(&bytes).map_err(|error| Failure::of(&error).about(path))

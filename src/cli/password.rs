@@ -32,7 +32,7 @@ pub(crate) struct NewPasswordSource {
 }
 
 impl NewPasswordSource {
-    /// Reads the new password from the file, or prompts for it twice.
+    /// Read the new password from the file, or prompt for it twice.
     pub(crate) fn choose(self) -> Result<Secret, Failure> {
         PasswordSource { password_file: self.new_password_file, password_fd: None }.read(
             "the user, the new one",
@@ -48,7 +48,7 @@ impl PasswordSource {
         self.password_file.is_some() || self.password_fd.is_some()
     }
 
-    /// Reads an existing password from the file or descriptor, or prompts for it.
+    /// Read an existing password from the file or descriptor, or prompt for it.
     pub(crate) fn enter(&self, what: &str, also: &PassphraseSource) -> Result<Secret, Failure> {
         self.read(what, Some(also), secrets::ask)
     }
@@ -58,12 +58,12 @@ impl PasswordSource {
         self.read(what, None, secrets::ask)
     }
 
-    /// Reads a new password from the file or descriptor, or prompts for it twice.
+    /// Read a new password from the file or descriptor, or prompt for it twice.
     pub(crate) fn choose(&self, what: &str, also: Option<&PassphraseSource>) -> Result<Secret, Failure> {
         self.read(what, also, secrets::ask_twice)
     }
 
-    /// Reads the password. Where nothing else has a passphrase, the options for one are `also` options for it.
+    /// Read the password. Where nothing else has a passphrase, the options for one are `also` options for it.
     fn read(
         &self,
         what: &str,

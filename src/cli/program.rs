@@ -70,7 +70,7 @@ const TEMPLATES: &[&str] = &["templates"];
 /// Global options with the secrets that open private keys.
 const SECRETS: &[&str] = &["passphrase_file", "passphrase_fd", "pin_file"];
 
-/// Declares the command tree: one entry per command, with its help text, its arguments, the global options that have an
+/// Declare the command tree: one entry per command, with its help text, its arguments, the global options that have an
 /// effect on it and, unless that is the `run` of the arguments, its function.
 macro_rules! command_tree {
     (@run $arguments:ty) => { <$arguments>::run };
@@ -222,7 +222,7 @@ command_tree! {
     Man(Man) uses [] => man_page,
 }
 
-/// Runs `cluster-ca` with these arguments, the program's name first.
+/// Run `cluster-ca` with these arguments, the program's name first.
 #[must_use]
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
@@ -269,7 +269,7 @@ fn command() -> clap::Command {
 /// Options for a passphrase, and the spelling of those for a password, which commands without a password take, too.
 const SPELLINGS: [(&str, &str); 2] = [("passphrase_file", "password-file"), ("passphrase_fd", "password-fd")];
 
-/// Accepts the spelling for the global option on every command that has no option of that name.
+/// Accept the spelling for the global option on every command that has no option of that name.
 fn with_spelling(mut command: clap::Command, id: &str, spelling: &'static str) -> clap::Command {
     let Some(plain) = declared(&command, id).cloned() else { return command };
     let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
@@ -286,7 +286,7 @@ fn with_spelling(mut command: clap::Command, id: &str, spelling: &'static str) -
     command.mut_arg(id, |option| option.alias(spelling))
 }
 
-/// Adds the spelling where the option is declared on a command and its subcommands.
+/// Add the spelling where the option is declared on a command and its subcommands.
 fn spelled(command: clap::Command, id: &str, spelling: &'static str) -> clap::Command {
     let command = command.mut_subcommands(|subcommand| spelled(subcommand, id, spelling));
     match declared(&command, id).is_some() {
@@ -305,7 +305,7 @@ fn has_option(command: &clap::Command, name: &str) -> bool {
         || command.get_subcommands().any(|subcommand| has_option(subcommand, name))
 }
 
-/// Declares a global option once more, hidden, on a command and its subcommands.
+/// Declare a global option once more, hidden, on a command and its subcommands.
 fn hide(command: clap::Command, option: &Arg) -> clap::Command {
     command.arg(option.clone().hide(true)).mut_subcommands(|subcommand| hide(subcommand, option))
 }
@@ -323,7 +323,7 @@ fn man_page(man: Man, session: &CommandSession) -> CommandResult {
     man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE, &NODE_LIST_FILE, server])
 }
 
-/// Runs `cluster-ca` as a process: real arguments, randomness and user.
+/// Run `cluster-ca` as a process: real arguments, randomness and user.
 #[must_use]
 pub fn main(clock: Arc<dyn Clock>, server: ServerFunctions) -> ExitCode {
     if let Err(error) = forbid_core_dumps() {

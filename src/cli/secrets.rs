@@ -37,7 +37,7 @@ pub(crate) enum SecretError {
     },
 }
 
-/// Reads the first line of a file that only its owner can read, or of a descriptor that the shell names as a file:
+/// Read the first line of a file that only its owner can read, or of a descriptor that the shell names as a file:
 /// `<(command)`.
 pub(crate) fn from_file(path: &Path) -> Result<Secret, SecretError> {
     let descriptor = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|at| path.to_str()?.strip_prefix(at));
@@ -47,7 +47,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, SecretError> {
     first_line(&files::read_private(path)?, || path.display().to_string())
 }
 
-/// Reads the first line from an open file descriptor.
+/// Read the first line from an open file descriptor.
 pub(crate) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
     let from = || format!("file descriptor {descriptor}");
     // One allocation: no copies stay behind in a growing buffer.
@@ -68,7 +68,7 @@ pub(crate) fn ask(prompt: &str) -> Result<Secret, SecretError> {
     rpassword::prompt_password(prompt).map(|text| Secret::new(text.into_bytes())).map_err(unreadable)
 }
 
-/// Prompts twice on the terminal for a new secret.
+/// Prompt twice on the terminal for a new secret.
 pub(crate) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
     let first = ask(prompt)?;
     if ask("Repeat it: ")?.expose() == first.expose() {

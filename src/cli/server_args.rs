@@ -114,7 +114,7 @@ impl ServerChoice {
     }
 }
 
-/// Refuses options that only a home can serve.
+/// Refuse options that only a home can serve.
 pub(crate) fn refuse_on_server(given: &[(&str, bool)]) -> Result<(), Failure> {
     match given.iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),

@@ -71,7 +71,7 @@ pub(crate) struct CommandSession {
 }
 
 impl CommandSession {
-    /// Creates a session. The home becomes absolute, so that paths in results are valid in any directory.
+    /// Create a session. The home becomes absolute, so that paths in results are valid in any directory.
     pub(crate) fn new(global: Global, context: Context, server: ServerFunctions) -> Self {
         let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
         let home = Home::new(files::absolute(given).unwrap_or_else(|_| given.to_owned())).given_as(given);
@@ -126,33 +126,33 @@ impl CommandSession {
         self.global.quiet
     }
 
-    /// Prints a note on stderr, unless `--quiet` is given.
+    /// Print a note on stderr, unless `--quiet` is given.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         stderr::note(self.global.quiet, text);
     }
 
-    /// Prints a detail on stderr if `--verbose` is given.
+    /// Print a detail on stderr if `--verbose` is given.
     pub(crate) fn detail(&self, text: impl std::fmt::Display) {
         if self.global.verbose {
             stderr::line(text);
         }
     }
 
-    /// Notes the CRLs of removed roots that a new CRL file lacks.
+    /// Note the CRLs of removed roots that a new CRL file lacks.
     pub(crate) fn report_left_out(&self, crl: &PublishedCrl) {
         for issuer in &crl.left_out {
             self.note(RecoveryOutcome::CrlLeftOut { issuer: issuer.clone() });
         }
     }
 
-    /// Reports the opened cluster, and the recovery of changes that an earlier run left incomplete.
+    /// Report the opened cluster, and the recovery of changes that an earlier run left incomplete.
     pub(crate) fn report_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
         self.detail(format_args!("opened {} in {}", cluster.facts().name, self.home.directory().display()));
         self.report_recovered(authority.recovered());
     }
 
-    /// Reports the recovery of changes that an earlier run left incomplete.
+    /// Report the recovery of changes that an earlier run left incomplete.
     pub(crate) fn report_recovered<'o>(&self, outcomes: impl IntoIterator<Item = &'o RecoveryOutcome>) {
         // A killed bulk may have left thousands of one kind.
         let mut kinds: Vec<(Discriminant<RecoveryOutcome>, &RecoveryOutcome, usize)> = Vec::new();

@@ -43,7 +43,7 @@ pub(crate) struct NewPassphraseSource {
 }
 
 impl PassphraseSource {
-    /// Reads the passphrase from the file or descriptor; `None` if neither is given.
+    /// Read the passphrase from the file or descriptor; `None` if neither is given.
     pub(super) fn read(&self) -> Result<Option<Secret>, SecretError> {
         match (&self.passphrase_file, self.passphrase_fd) {
             (Some(file), _) => secrets::from_file(file).map(Some),
@@ -52,12 +52,12 @@ impl PassphraseSource {
         }
     }
 
-    /// Reads the passphrase of the key in `path` from the file or descriptor; `None` if neither is given.
+    /// Read the passphrase of the key in `path` from the file or descriptor; `None` if neither is given.
     pub(crate) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
         self.read().map_err(|error| passphrase_error(path, error))
     }
 
-    /// Reads a new passphrase from the file or descriptor, or prompts for it twice.
+    /// Read a new passphrase from the file or descriptor, or prompt for it twice.
     pub(crate) fn choose(&self, path: &Path) -> Result<Secret, Failure> {
         self.choose_with(path, "--passphrase-file FILE or --passphrase-fd FD")
     }
@@ -78,7 +78,7 @@ impl PassphraseSource {
 }
 
 impl NewPassphraseSource {
-    /// Reads the new passphrase from the file or descriptor, or prompts for it twice.
+    /// Read the new passphrase from the file or descriptor, or prompt for it twice.
     pub(crate) fn choose(self, path: &Path) -> Result<Secret, Failure> {
         let Self { new_passphrase_file: passphrase_file, new_passphrase_fd: passphrase_fd } = self;
         PassphraseSource { passphrase_file, passphrase_fd }
@@ -95,7 +95,7 @@ pub(crate) struct PinSource {
 }
 
 impl PinSource {
-    /// Reads the PIN from the file or the environment; `None` if neither has one.
+    /// Read the PIN from the file or the environment; `None` if neither has one.
     fn given(&self) -> Result<Option<Secret>, SecretError> {
         let given = std::env::var_os(PIN_VARIABLE).filter(|text| !text.is_empty());
         match &self.pin_file {
@@ -105,7 +105,7 @@ impl PinSource {
     }
 }
 
-/// Reads a secret that is not stored from the environment, or prompts for it. A variable of another program is named
+/// Read a secret that is not stored from the environment, or prompts for it. A variable of another program is named
 /// in a note.
 ///
 /// # Errors

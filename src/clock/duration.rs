@@ -9,7 +9,7 @@ use crate::error::excerpt;
 const UNITS: [(char, i64); 6] =
     [('y', 365 * 86_400), ('w', 7 * 86_400), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Parses a duration such as `90d`, `12h`, `1d12h` or `10y`: whole numbers, each with its unit, the
+/// Parse a duration such as `90d`, `12h`, `1d12h` or `10y`: whole numbers, each with its unit, the
 /// larger unit first, each unit at most once.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
     }
 }
 
-/// Formats a duration as [`parse_duration`] reads it: `Duration::hours(36)` is `1d12h`.
+/// Format a duration as [`parse_duration`] reads it: `Duration::hours(36)` is `1d12h`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let mut seconds = duration.whole_seconds().unsigned_abs();

@@ -6,7 +6,7 @@ use crate::error::{Code, Coded};
 
 /// Source of random bytes.
 pub trait Entropy: Send + Sync + fmt::Debug {
-    /// Fills `bytes` with unpredictable ones.
+    /// Fill `bytes` with unpredictable ones.
     ///
     /// # Errors
     /// [`EntropyError`] when the generator fails; the content of `bytes` must not be used then.

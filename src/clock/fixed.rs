@@ -16,7 +16,7 @@ pub struct FixedClock {
 }
 
 impl FixedClock {
-    /// Fixes the wall time of `running` at `now`.
+    /// Fix the wall time of `running` at `now`.
     #[must_use]
     pub fn new(now: OffsetDateTime, running: Arc<dyn Clock>) -> Self {
         Self { now, running }

@@ -43,7 +43,7 @@ impl DeadlineStream {
     }
 }
 
-/// Unifies the timeouts of a socket: some systems report `WouldBlock`.
+/// Unify the timeouts of a socket: some systems report `WouldBlock`.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no response in time"),

@@ -16,7 +16,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Starts a clock at the wall time `start`.
+    /// Start a clock at the wall time `start`.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "an `Instant` can only be made from the machine's clock")]
     pub fn new(start: OffsetDateTime) -> Self {
@@ -43,7 +43,7 @@ impl Clock for ManualClock {
         self.monotonic_start + self.elapsed()
     }
 
-    /// Returns at once, `pause` later on this clock.
+    /// Return at once, `pause` later on this clock.
     fn sleep(&self, pause: Duration) {
         self.advance(pause);
     }

@@ -7,14 +7,14 @@ use time::format_description::well_known::Rfc3339;
 use super::error::TimeTextError;
 use crate::error::excerpt;
 
-/// Formats `time` as RFC 3339 in UTC with whole seconds, the form of every time that both programs write.
+/// Format `time` as RFC 3339 in UTC with whole seconds, the form of every time that both programs write.
 #[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
     let whole = time.to_offset(UtcOffset::UTC).replace_nanosecond(0).unwrap_or(time);
     whole.format(&Rfc3339).unwrap_or_else(|_| whole.unix_timestamp().to_string())
 }
 
-/// Parses a time that a user wrote: RFC 3339 (`2027-01-31T12:00:00Z`) or a bare date (`2027-01-31`,
+/// Parse a time that a user wrote: RFC 3339 (`2027-01-31T12:00:00Z`) or a bare date (`2027-01-31`,
 /// midnight UTC).
 ///
 /// # Errors

@@ -103,7 +103,7 @@ impl DeliveryListText {
         Ok(line.len().saturating_sub(line.trim_start().len()))
     }
 
-    /// Replaces the line with the key of the list, or adds it to a text without any value.
+    /// Replace the line with the key of the list, or add it to a text without any value.
     fn replace_head(&self, lines: &mut Vec<String>, head: &str) -> Result<(), DeliveryListTextError> {
         let mut content = lines.iter_mut().filter(|line| is_content(line) && line.trim() != "---");
         match (content.next(), content.next()) {

@@ -36,7 +36,7 @@ impl AccountName {
 impl FromStr for AccountName {
     type Err = InstallationError;
 
-    /// Accepts 1 to 64 letters, digits and `._-`, a letter, digit or `_` first.
+    /// Accept 1 to 64 letters, digits and `._-`, a letter, digit or `_` first.
     fn from_str(text: &str) -> Result<Self, InstallationError> {
         let is_clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');

@@ -32,7 +32,7 @@ impl FileStem {
 impl FromStr for FileStem {
     type Err = FileStemError;
 
-    /// Accepts 1 to 64 letters, digits and `._-`, a letter or digit first. `cluster` is reserved for the
+    /// Accept 1 to 64 letters, digits and `._-`, a letter or digit first. `cluster` is reserved for the
     /// trust files.
     fn from_str(text: &str) -> Result<Self, FileStemError> {
         let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

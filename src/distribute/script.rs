@@ -27,7 +27,7 @@ impl ReloadCommand {
 impl FromStr for ReloadCommand {
     type Err = ReloadCommandError;
 
-    /// Accepts one line of 1 to 1024 bytes without control characters.
+    /// Accept one line of 1 to 1024 bytes without control characters.
     fn from_str(text: &str) -> Result<Self, ReloadCommandError> {
         if text.trim().is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
             Err(ReloadCommandError { given: excerpt(text) })

@@ -144,7 +144,7 @@ fn collect(mut stderr: ChildStderr) -> mpsc::Receiver<RemoteOutput> {
     receiver
 }
 
-/// Terminates a process, or its process group, at the end of a time limit.
+/// Terminate a process, or its process group, at the end of a time limit.
 struct Watchdog {
     cancel: mpsc::Sender<()>,
     thread: thread::JoinHandle<bool>,

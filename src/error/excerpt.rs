@@ -3,7 +3,7 @@
 /// Most characters of a text that a message quotes.
 const LIMIT: usize = 80;
 
-/// Escapes and shortens foreign text for a message: 80 characters and `…`, no control characters.
+/// Escape and shorten foreign text for a message: 80 characters and `…`, no control characters.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let mut safe: String = text.chars().take(LIMIT).flat_map(char::escape_debug).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::FileError;
 
-/// Makes the names in a directory durable (`fsync`).
+/// Make the names in a directory durable (`fsync`).
 ///
 /// # Errors
 /// [`FileError`] when the disk fails.
@@ -16,7 +16,7 @@ pub fn sync_directory(path: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::io("write to", path, source))
 }
 
-/// Makes everything on the file system of `path` durable (`syncfs`): one call for a batch of files.
+/// Make everything on the file system of `path` durable (`syncfs`): one call for a batch of files.
 ///
 /// # Errors
 /// [`FileError`] when the disk fails.

@@ -19,7 +19,7 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock, waiting up to `timeout` for another process to release it.
+    /// Take the lock, waiting up to `timeout` for another process to release it.
     ///
     /// # Errors
     /// [`FileError::Locked`] after the timeout.

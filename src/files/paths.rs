@@ -13,7 +13,7 @@ pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Makes a path absolute, with its symbolic links resolved as far as it exists.
+/// Make a path absolute, with its symbolic links resolved as far as it exists.
 ///
 /// # Errors
 /// [`FileError`] when it cannot be resolved.
@@ -26,7 +26,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
     }
 }
 
-/// Lists the entries of a directory, sorted by name. A missing directory has none.
+/// List the entries of a directory, sorted by name. A missing directory has none.
 ///
 /// # Errors
 /// [`FileError`] when it cannot be read.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::FileError;
 
-/// Refuses a path that is not a directory.
+/// Refuse a path that is not a directory.
 ///
 /// # Errors
 /// [`FileError`]: missing, or not a directory.
@@ -14,7 +14,7 @@ pub fn check_directory(path: &Path) -> Result<(), FileError> {
     directory(path).map(drop)
 }
 
-/// Refuses a directory that other users may enter or write to.
+/// Refuse a directory that other users may enter or write to.
 ///
 /// # Errors
 /// [`FileError`]: missing, not a directory, exposed, or owned by another user.
@@ -22,7 +22,7 @@ pub fn check_private_directory(path: &Path) -> Result<(), FileError> {
     check_owner_only(path, &directory(path)?)
 }
 
-/// Refuses a directory in which a user other than this one and root could create, replace or remove a file.
+/// Refuse a directory in which a user other than this one and root could create, replace or remove a file.
 pub(super) fn check_unshared(path: &Path) -> Result<(), FileError> {
     let metadata = directory(path)?;
     match metadata.mode() & 0o022 {
@@ -48,7 +48,7 @@ pub(super) fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(
     check_owner(path, metadata)
 }
 
-/// Refuses a secret that users other than its owner can read, or the group of a file of root.
+/// Refuse a secret that users other than its owner can read, or the group of a file of root.
 pub(super) fn check_secret(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
     let mode = metadata.mode() & 0o7777;
     let wanted = secret_mode(metadata.uid(), rustix::process::geteuid().as_raw());

@@ -18,7 +18,7 @@ pub const SMALL_FILE: u64 = 4 << 20;
 /// Size limit in bytes of a CRL file: room for some ten million entries.
 pub const CRL_FILE: u64 = 1 << 30;
 
-/// Reads a regular file of at most `limit` bytes; symbolic links are followed.
+/// Read a regular file of at most `limit` bytes; symbolic links are followed.
 ///
 /// # Errors
 /// [`FileError`]: missing, not readable, not a regular file, or larger than `limit`.
@@ -27,7 +27,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_all(&mut file, path, limit)
 }
 
-/// Refuses what [`read`] could not open: missing, not readable, or not a regular file.
+/// Refuse what [`read`] could not open: missing, not readable, or not a regular file.
 ///
 /// # Errors
 /// [`FileError`].
@@ -35,7 +35,7 @@ pub fn check_readable(path: &Path) -> Result<(), FileError> {
     open_regular(path).map(drop)
 }
 
-/// Reads a file that holds a secret: [`read`], but refused when other users could read it, or when it belongs
+/// Read a file that holds a secret: [`read`], but refused when other users could read it, or when it belongs
 /// to a user other than this one and root.
 ///
 /// The group may read a file of root (0640), as in PostgreSQL: Kubernetes (`fsGroup`) and systemd

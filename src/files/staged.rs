@@ -46,7 +46,7 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes `contents` to [`Staged::temporary_path`] of `destination` and `tag`.
+    /// Write `contents` to [`Staged::temporary_path`] of `destination` and `tag`.
     ///
     /// # Errors
     /// [`FileError`]; nothing is left behind.
@@ -82,7 +82,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Takes over a temporary file that an earlier process left behind.
+    /// Take over a temporary file that an earlier process left behind.
     ///
     /// The name is predictable. In a directory that other users can write to, their files and links under
     /// that name are left alone.
@@ -101,7 +101,7 @@ impl Staged {
         destination.with_file_name(format!(".{name}.{tag}.tmp"))
     }
 
-    /// Makes the contents durable.
+    /// Make the contents durable.
     ///
     /// # Errors
     /// [`FileError`] when the disk fails.
@@ -111,7 +111,7 @@ impl Staged {
             .map_err(|source| FileError::io("write", &self.destination, source))
     }
 
-    /// Renames the file to its destination; [`sync_directory`](super::durability::sync_directory) makes that
+    /// Rename the file to its destination; [`sync_directory`](super::durability::sync_directory) makes that
     /// durable.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Staged {
         }
     }
 
-    /// Keeps the temporary file on disk, for a later [`Staged::adopt`].
+    /// Keep the temporary file on disk, for a later [`Staged::adopt`].
     pub fn leave(mut self) {
         self.placed = true;
     }
@@ -152,7 +152,7 @@ impl Drop for Staged {
     }
 }
 
-/// Renames a complete and durable file to a name that is free.
+/// Rename a complete and durable file to a name that is free.
 ///
 /// # Errors
 /// [`FileError::Exists`], or the disk's error.
@@ -163,7 +163,7 @@ pub fn place_new(from: &Path, to: &Path) -> Result<(), FileError> {
     })
 }
 
-/// Replaces two files that belong together, such as a certificate and its key.
+/// Replace two files that belong together, such as a certificate and its key.
 ///
 /// If the second rename fails, the first is undone: the old pair is complete, and the new one stays under its
 /// temporary names. A crash between the two renames leaves the first file's old contents under its temporary

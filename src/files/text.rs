@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serializer;
 
-/// Serializes a path as text, for `serialize_with`. Bytes that are not UTF-8 are replaced: reporting a
+/// Serialize a path as text, for `serialize_with`. Bytes that are not UTF-8 are replaced: reporting a
 /// completed operation must not fail because of a file name.
 ///
 /// # Errors

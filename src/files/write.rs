@@ -13,7 +13,7 @@ use super::staged::{Access, Placement, Staged};
 /// Tag of the temporary file of [`write()`].
 const WRITE_TAG: &str = "new";
 
-/// Writes one file durably: staged, synced, placed, its directory synced.
+/// Write one file durably: staged, synced, placed, its directory synced.
 ///
 /// Only one process at a time may write the file. A temporary file that a crash left behind is removed.
 ///
@@ -43,7 +43,7 @@ pub fn write_with(
     sync_directory(parent(path))
 }
 
-/// Creates an empty file with mode 0600, for a library that fills files itself.
+/// Create an empty file with mode 0600, for a library that fills files itself.
 ///
 /// # Errors
 /// [`FileError::Exists`] when the name is taken, by a dangling symbolic link too.
@@ -57,7 +57,7 @@ pub fn create_private(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Creates a directory and its missing parents with mode 0700. Existing directories keep their mode.
+/// Create a directory and its missing parents with mode 0700. Existing directories keep their mode.
 ///
 /// # Errors
 /// [`FileError`] when a directory cannot be created.

@@ -14,7 +14,7 @@ use super::read::{open_regular, read};
 /// Symbolic links that one path may contain, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Refuses a file that `read` could not open, or that any user may write or replace.
+/// Refuse a file that `read` could not open, or that any user may write or replace.
 ///
 /// The check covers the file, all its parent directories, and those of every symbolic link on the way. A
 /// group, or another user who owns one of the directories, is trusted. In a sticky directory such as `/tmp`,
@@ -30,7 +30,7 @@ pub fn check_write_protected(path: &Path) -> Result<(), FileError> {
     check_path(path)
 }
 
-/// Refuses a directory whose contents decide on trust, if any user may create files in it or replace it.
+/// Refuse a directory whose contents decide on trust, if any user may create files in it or replace it.
 ///
 /// All its parent directories are covered as in [`check_write_protected`].
 ///
@@ -43,7 +43,7 @@ pub fn check_protected_directory(path: &Path) -> Result<(), FileError> {
     check_path(path)
 }
 
-/// Refuses a directory in which a user other than this one and root could create, replace or remove a file, or that
+/// Refuse a directory in which a user other than this one and root could create, replace or remove a file, or that
 /// any user could replace as a whole.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn check_unshared_directory(path: &Path) -> Result<(), FileError> {
     check_path(path)
 }
 
-/// Refuses a path on which any user could replace a directory or a symbolic link.
+/// Refuse a path on which any user could replace a directory or a symbolic link.
 ///
 /// # Errors
 /// [`FileError::WritableByAll`], [`FileError::ForeignOwner`], or an error of the path.
@@ -61,7 +61,7 @@ pub fn check_path(path: &Path) -> Result<(), FileError> {
     PathWalk::to(path)?.check()
 }
 
-/// Reads a file that decides on trust: [`read`](super::read()) after [`check_write_protected`].
+/// Read a file that decides on trust: [`read`](super::read()) after [`check_write_protected`].
 ///
 /// # Errors
 /// [`FileError`].
@@ -142,7 +142,7 @@ impl PathWalk {
         Ok(())
     }
 
-    /// Refuses an entry that any user could have created in `reached`.
+    /// Refuse an entry that any user could have created in `reached`.
     fn check_entry(&self, entry: &Path, metadata: &Metadata) -> Result<(), FileError> {
         let directory = &self.reached;
         let holder = fs::metadata(directory).map_err(|source| FileError::io("read", directory, source))?;
@@ -174,7 +174,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Creates `files`, with their directories, below a new directory.
+    /// Create `files`, with their directories, below a new directory.
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let top = tempfile::tempdir().unwrap();
         for file in files {

@@ -57,11 +57,11 @@ impl fmt::Display for OrganizationName {
 pub enum AccountRole {
     /// May do everything, in every organization.
     ClusterAdmin,
-    /// Manages the users of its own organization.
+    /// Manage the users of its own organization.
     OrgAdmin,
-    /// Logs in for a token and changes its own password.
+    /// Log in for a token and change its own password.
     Regular,
-    /// Reads the configuration.
+    /// Read the configuration.
     ReadOnly,
 }
 

@@ -44,7 +44,7 @@ impl Identity {
     }
 }
 
-/// Refuses CA certificates, other versions than 3, and unknown critical extensions.
+/// Refuse CA certificates, other versions than 3, and unknown critical extensions.
 pub(super) fn check_is_leaf(certificate: &Certificate) -> Result<(), IdentityRefusal> {
     if certificate.version != 3 {
         return Err(IdentityRefusal::Version { version: certificate.version });
@@ -137,7 +137,7 @@ impl Coded for IdentityRefusal {
     }
 }
 
-/// Lists every rule of its role that a certificate violates.
+/// List every rule of its role that a certificate violates.
 #[must_use]
 pub fn role_violations(certificate: &Certificate, identity: &Identity) -> Vec<RoleViolation> {
     let mut broken = Vec::new();

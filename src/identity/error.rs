@@ -30,7 +30,7 @@ pub enum IdentityError {
         /// Allowed characters.
         allowed: &'static str,
     },
-    /// Begins or ends with punctuation, or contains `..`.
+    /// Begin or end with punctuation, or contains `..`.
     #[error("the {what} `{given}` must begin and end with a letter or digit and must not contain `..`")]
     Edges {
         /// Kind of name.

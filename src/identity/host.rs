@@ -35,7 +35,7 @@ impl Host {
         }
     }
 
-    /// Reads the canonical [`Host::identity_name`] only: one host, one identity.
+    /// Read the canonical [`Host::identity_name`] only: one host, one identity.
     pub(super) fn from_identity_name(text: &str) -> Option<Self> {
         let host: Self = match text.strip_suffix(IPV6_LITERAL) {
             Some(dashed) => dashed.replace('-', ":").parse(),

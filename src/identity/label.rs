@@ -26,7 +26,7 @@ impl MachineLabel {
 impl FromStr for MachineLabel {
     type Err = IdentityError;
 
-    /// Accepts 1 to 64 bytes of letters, digits, ASCII punctuation and spaces. Spaces at the ends are dropped.
+    /// Accept 1 to 64 bytes of letters, digits, ASCII punctuation and spaces. Spaces at the ends are dropped.
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         const WHAT: &str = "label";
         let text = text.trim_matches(' ');

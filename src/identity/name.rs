@@ -25,7 +25,7 @@ impl FromStr for Role {
 pub struct Name(String);
 
 impl Name {
-    /// Parses the name of an identity in `role`.
+    /// Parse the name of an identity in `role`.
     ///
     /// # Errors
     /// [`IdentityError`] if the name violates the role's rule.
@@ -91,7 +91,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Parses `ROLE/NAME`, the short form of an identity, such as `api-user/alice`.
+/// Parse `ROLE/NAME`, the short form of an identity, such as `api-user/alice`.
 ///
 /// # Errors
 /// [`IdentityError`] for an unknown role, or a name that violates its rule.

@@ -101,7 +101,7 @@ impl Role {
         self.row().name
     }
 
-    /// Finds the role of this name.
+    /// Find the role of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
@@ -275,7 +275,7 @@ pub enum Recipient {
 pub struct PerRole<T>([T; Role::COUNT]);
 
 impl<T> PerRole<T> {
-    /// Makes the values in the order of [`Role::ALL`].
+    /// Make the values in the order of [`Role::ALL`].
     #[must_use]
     pub fn from_fn(value: impl FnMut(Role) -> T) -> Self {
         Self(Role::ALL.map(value))

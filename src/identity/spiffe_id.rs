@@ -45,7 +45,7 @@ impl fmt::Display for Identity {
 impl FromStr for Identity {
     type Err = IdentityError;
 
-    /// Parses a SPIFFE ID of this project's form, without decoding or normalizing anything.
+    /// Parse a SPIFFE ID of this project's form, without decoding or normalizing anything.
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         let wrong = || IdentityError::SpiffeId { given: excerpt(text) };
         let rest = text.strip_prefix("spiffe://").ok_or_else(wrong)?;

@@ -1,6 +1,6 @@
 //! Text in messages.
 
-/// Joins items with commas, the last one with `conjunction`.
+/// Join items with commas, the last one with `conjunction`.
 pub(super) fn listed(items: impl IntoIterator<Item = String>, conjunction: &str) -> String {
     let mut items: Vec<String> = items.into_iter().collect();
     match items.pop() {

@@ -1,4 +1,4 @@
-//! Checks shared by all kinds of names.
+//! Check shared by all kinds of names.
 
 use super::error::IdentityError;
 use crate::error::excerpt;
@@ -29,7 +29,7 @@ pub(super) fn check_characters(
     }
 }
 
-/// Requires a letter or digit at both ends, and refuses `..`: names become parts of paths, file names and
+/// Require a letter or digit at both ends, and refuse `..`: names become parts of paths, file names and
 /// arguments.
 pub(super) fn check_edges(what: &'static str, text: &str) -> Result<(), IdentityError> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

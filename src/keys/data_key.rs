@@ -10,7 +10,7 @@ use super::error::KeyError;
 pub struct DataKey(Zeroizing<[u8; 32]>);
 
 impl DataKey {
-    /// Generates a random data key.
+    /// Generate a random data key.
     ///
     /// # Errors
     /// [`KeyError::Seal`] when the random generator fails.
@@ -20,7 +20,7 @@ impl DataKey {
         Ok(Self(bytes))
     }
 
-    /// Takes a data key that a service unwrapped; `None` unless it has exactly 32 bytes.
+    /// Take a data key that a service unwrapped; `None` unless it has exactly 32 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut key = Zeroizing::new([0; 32]);

@@ -44,7 +44,7 @@ struct AnyVersion {
 }
 
 impl Envelope {
-    /// Seals `key` for `cluster` under a new data key, which `kms` wraps.
+    /// Seal `key` for `cluster` under a new data key, which `kms` wraps.
     ///
     /// # Errors
     /// [`KeyError::Seal`], [`KeyError::NotExportable`] or [`KeyError::Kms`].
@@ -64,7 +64,7 @@ impl Envelope {
         Ok(Self { cluster_ca_envelope: VERSION, cluster, key_id, wrapped, nonce, ciphertext })
     }
 
-    /// Decrypts the key.
+    /// Decrypt the key.
     ///
     /// # Errors
     /// [`KeyError::EnvelopeDamaged`].
@@ -79,7 +79,7 @@ impl Envelope {
         if key.key_id() == self.key_id { Ok(key) } else { Err(KeyError::EnvelopeDamaged) }
     }
 
-    /// Unwraps the data key with `kms`.
+    /// Unwrap the data key with `kms`.
     ///
     /// # Errors
     /// [`KmsError`].
@@ -133,7 +133,7 @@ impl Envelope {
         bytes.trim_ascii_start().first() == Some(&b'{')
     }
 
-    /// Parses an envelope.
+    /// Parse an envelope.
     ///
     /// # Errors
     /// [`KeyError::EnvelopeUnreadable`], [`KeyError::EnvelopeVersion`].
@@ -146,7 +146,7 @@ impl Envelope {
         serde_json::from_slice(bytes).map_err(unreadable)
     }
 
-    /// Serializes the envelope as it is stored.
+    /// Serialize the envelope as it is stored.
     ///
     /// # Errors
     /// [`KeyError::Seal`] when it cannot be serialized.

@@ -119,7 +119,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// Adds the file to an error whose message does not name one.
+    /// Add the file to an error whose message does not name one.
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {

@@ -78,7 +78,7 @@ impl std::fmt::Display for Protection {
 }
 
 impl KeyFile {
-    /// Reads a private key file (0600).
+    /// Read a private key file (0600).
     ///
     /// # Errors
     /// [`KeyError`] for a file that is missing, readable by other users, or of an unknown form.
@@ -86,7 +86,7 @@ impl KeyFile {
         Self::parse(files::read_private(path)?).map_err(|error| error.in_file(path))
     }
 
-    /// Detects the form of a key file.
+    /// Detect the form of a key file.
     ///
     /// # Errors
     /// [`KeyError`] for a malformed envelope.
@@ -102,7 +102,7 @@ impl KeyFile {
         }
     }
 
-    /// Seals `key`, and opens the result as a test: a key lost here would be missed only when it is needed.
+    /// Seal `key`, and open the result as a test: a key lost here would be missed only when it is needed.
     ///
     /// # Errors
     /// [`KeyError::WeakPassphrase`], [`KeyError::Seal`], [`KeyError::Kms`].
@@ -128,7 +128,7 @@ impl KeyFile {
         if again.public_key_info() == key.public_key_info() { Ok(sealed) } else { Err(KeyError::Seal) }
     }
 
-    /// Serializes the key file.
+    /// Serialize the key file.
     ///
     /// # Errors
     /// [`KeyError::Seal`] when it cannot be serialized.
@@ -154,7 +154,7 @@ impl KeyFile {
         }
     }
 
-    /// Opens the key with the secrets from `unlock`; `path` is its file.
+    /// Open the key with the secrets from `unlock`; `path` is its file.
     ///
     /// # Errors
     /// [`KeyError`], notably [`KeyError::WrongPassphrase`] and [`KeyError::Kms`].
@@ -174,7 +174,7 @@ impl KeyFile {
 }
 
 impl PrivateKey {
-    /// Reads and opens a key file of any form; an unencrypted one needs nothing from `unlock`.
+    /// Read and open a key file of any form; an unencrypted one needs nothing from `unlock`.
     ///
     /// # Errors
     /// As [`KeyFile::read`] and [`KeyFile::open`].

@@ -37,7 +37,7 @@ const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
 const MAX_SCRYPT_PASSES: u16 = 64;
 const MAX_PBKDF2_ITERATIONS: u32 = 20_000_000;
 
-/// Checks the length of a new passphrase.
+/// Check the length of a new passphrase.
 ///
 /// # Errors
 /// [`KeyError::WeakPassphrase`].
@@ -46,7 +46,7 @@ pub fn check_new_passphrase(passphrase: &Secret) -> Result<(), KeyError> {
     if characters < MIN_LENGTH { Err(KeyError::WeakPassphrase { minimum: MIN_LENGTH }) } else { Ok(()) }
 }
 
-/// Encrypts a PKCS#8 key to an `EncryptedPrivateKeyInfo` in DER.
+/// Encrypt a PKCS#8 key to an `EncryptedPrivateKeyInfo` in DER.
 ///
 /// # Errors
 /// [`KeyError::Seal`] when the crypto library fails.
@@ -79,7 +79,7 @@ pub(super) fn encrypt(pkcs8: &[u8], passphrase: &Secret) -> Result<Vec<u8>, KeyE
     info.to_der().map_err(|_| KeyError::Seal)
 }
 
-/// Decrypts an `EncryptedPrivateKeyInfo` in DER to PKCS#8; `None` if passphrase or ciphertext are wrong. A
+/// Decrypt an `EncryptedPrivateKeyInfo` in DER to PKCS#8; `None` if passphrase or ciphertext are wrong. A
 /// wrong passphrase may also yield bytes that are not a key: callers must report both cases alike.
 ///
 /// # Errors

@@ -52,7 +52,7 @@ struct GeneratedKey {
 }
 
 impl PrivateKey {
-    /// Generates a key.
+    /// Generate a key.
     ///
     /// # Errors
     /// [`KeyError::Generate`] when the crypto library fails.
@@ -101,7 +101,7 @@ impl PrivateKey {
         Self::from_pkcs8(document.as_ref())
     }
 
-    /// Parses an unencrypted private key in DER: PKCS#8 (RFC 5958), SEC 1 or PKCS#1. In memory it is PKCS#8 of
+    /// Parse an unencrypted private key in DER: PKCS#8 (RFC 5958), SEC 1 or PKCS#1. In memory it is PKCS#8 of
     /// version 1, whatever it was: that is what is written, encrypted and handed over.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl PrivateKey {
         Ok(Self { material, algorithm: KeyAlgorithm::EcdsaP256 })
     }
 
-    /// Makes a test signature: the service or token of a non-exportable key may refuse to sign.
+    /// Make a test signature: the service or token of a non-exportable key may refuse to sign.
     ///
     /// # Errors
     /// [`KeyError::Kms`] with the refusal.
@@ -143,7 +143,7 @@ impl PrivateKey {
         }
     }
 
-    /// Parses the only private key in a text: unencrypted, in PEM, as PKCS#8, SEC 1 or PKCS#1.
+    /// Parse the only private key in a text: unencrypted, in PEM, as PKCS#8, SEC 1 or PKCS#1.
     ///
     /// # Errors
     /// [`KeyError`] for text without a key or with several, an encrypted key, or an unsupported type.
@@ -157,7 +157,7 @@ impl PrivateKey {
         }
     }
 
-    /// Reads an unencrypted key from a private file (0600). [`PrivateKey::unlock`] also reads protected keys.
+    /// Read an unencrypted key from a private file (0600). [`PrivateKey::unlock`] also reads protected keys.
     ///
     /// # Errors
     /// [`KeyError`] for a file that is missing, readable by other users, or not an unencrypted key.

@@ -42,7 +42,7 @@ pub struct ProtectedKey {
 }
 
 impl ProtectedKey {
-    /// Reads the key file `path` and its credentials.
+    /// Read the key file `path` and its credentials.
     ///
     /// # Errors
     /// [`KeyError`] for a file that is missing, readable by other users, or of an unknown form.
@@ -71,7 +71,7 @@ impl ProtectedKey {
         self.file.protection()
     }
 
-    /// Renews the login to the service that opens the key, and returns the time until the next renewal. `None`
+    /// Renew the login to the service that opens the key, and return the time until the next renewal. `None`
     /// if there is nothing to renew.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl ProtectedKey {
         }
     }
 
-    /// Opens the key. Blocks for a request to a key management service, if one wraps the key.
+    /// Open the key. Blocks for a request to a key management service, if one wraps the key.
     ///
     /// # Errors
     /// As [`KeyFile::open`].

@@ -19,7 +19,7 @@ pub trait DigestSigner: Send + Sync {
     /// [`KmsError`], notably when the key is missing or of another type.
     fn public_key_info(&self) -> Result<Vec<u8>, KmsError>;
 
-    /// Signs a SHA-256 digest; the signature is DER (RFC 3279, section 2.2.3).
+    /// Sign a SHA-256 digest; the signature is DER (RFC 3279, section 2.2.3).
     ///
     /// # Errors
     /// [`KmsError`].

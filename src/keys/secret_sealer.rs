@@ -30,7 +30,7 @@ impl SecretSealer {
         Ok(Self(cipher_key))
     }
 
-    /// Encrypts a secret for one `purpose`: it opens for no other.
+    /// Encrypt a secret for one `purpose`: it opens for no other.
     ///
     /// # Errors
     /// [`KeyError::Seal`].
@@ -44,7 +44,7 @@ impl SecretSealer {
         Ok([nonce.as_ref().as_slice(), &text].concat())
     }
 
-    /// Decrypts a secret.
+    /// Decrypt a secret.
     ///
     /// # Errors
     /// [`KeyError::SecretDamaged`] for a changed secret, and one of another key or purpose.

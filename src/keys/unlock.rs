@@ -7,7 +7,7 @@ use super::error::KeyError;
 use super::kms::{Configuration, KmsError, PinProvider};
 use crate::secret::Secret;
 
-/// Supplies whatever opens a protected key. Each method is called only when a key needs it.
+/// Supply whatever opens a protected key. Each method is called only when a key needs it.
 pub trait Unlock: PinProvider + fmt::Debug + Send + Sync {
     /// Passphrase of the key file `path`.
     ///

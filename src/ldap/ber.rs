@@ -23,7 +23,7 @@ const LONG_TAG: u8 = 0x1f;
 /// Bit of a first byte of a length that announces further bytes.
 const LONG_LENGTH: u8 = 0x80;
 
-/// Encodes an element whose contents are `parts`, one after the other. It may hold a password, so it is zeroized.
+/// Encode an element whose contents are `parts`, one after the other. It may hold a password, so it is zeroized.
 pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let digits = length.to_be_bytes();
@@ -43,7 +43,7 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Encodes a number that is not negative: an `INTEGER` or `ENUMERATED`.
+/// Encode a number that is not negative: an `INTEGER` or `ENUMERATED`.
 pub(super) fn number(tag: u8, value: u32) -> Zeroizing<Vec<u8>> {
     let digits = value.to_be_bytes();
     let leading = digits.iter().take_while(|digit| **digit == 0).count().min(digits.len() - 1);
@@ -105,7 +105,7 @@ impl<'a> BerElements<'a> {
 
 const TRUNCATED: Malformed = Malformed("it is truncated");
 
-/// Reads a length, and returns what follows it. `None` if bytes are missing.
+/// Read a length, and return what follows it. `None` if bytes are missing.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<(usize, &[u8])>, Malformed> {
     let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
     if *first < LONG_LENGTH {

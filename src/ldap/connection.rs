@@ -135,7 +135,7 @@ impl LdapEndpoint {
 const UNEXPECTED: Malformed = Malformed("it is the answer to another request");
 
 impl LdapConnection {
-    /// Verifies a password by a bind. False if it is wrong.
+    /// Verify a password by a bind. False if it is wrong.
     ///
     /// # Errors
     /// [`LdapError::EmptyPassword`] before anything is sent, and failures other than a wrong password.
@@ -185,7 +185,7 @@ impl LdapConnection {
         &self.address
     }
 
-    /// Takes leave of the directory, whose answer is not waited for.
+    /// Take leave of the directory, whose answer is not waited for.
     pub fn close(mut self) {
         let id = self.next_id();
         // The connection ends in any case.
@@ -224,7 +224,7 @@ impl LdapConnection {
         sent.map_err(|error| failure(&self.address, error))
     }
 
-    /// Reads one message and not a byte more.
+    /// Read one message and not a byte more.
     fn receive(&mut self, id: u32) -> Result<LdapResponse, LdapError> {
         let mut header = Vec::with_capacity(6);
         let length = loop {
@@ -266,7 +266,7 @@ impl LdapConnection {
     }
 }
 
-/// Translates a failure of the connection to `address`.
+/// Translate a failure of the connection to `address`.
 fn failure(address: &str, error: io::Error) -> LdapError {
     let address = address.to_owned();
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

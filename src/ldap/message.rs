@@ -141,7 +141,7 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     }
 }
 
-/// Parses the contents of a message: its ID, and the response.
+/// Parse the contents of a message: its ID, and the response.
 pub(super) fn response(contents: &[u8]) -> Result<(u32, LdapResponse), Malformed> {
     let mut message = BerElements::of(contents);
     let id = message.number(INTEGER)?;

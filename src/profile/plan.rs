@@ -107,7 +107,7 @@ pub struct PlannedSubject {
 }
 
 impl RootProfile {
-    /// Plans the root certificate for `request` at `now`.
+    /// Plan the root certificate for `request` at `now`.
     ///
     /// # Errors
     /// [`IssuancePolicyError`] if the request violates a rule of the profile.
@@ -132,7 +132,7 @@ impl RootProfile {
 }
 
 impl LeafProfile {
-    /// Plans the certificate for `request` at `now`, under an issuer that expires at `issuer_not_after`.
+    /// Plan the certificate for `request` at `now`, under an issuer that expires at `issuer_not_after`.
     ///
     /// A default validity is shortened to that of the issuer; a requested one is refused instead.
     ///
@@ -166,7 +166,7 @@ impl LeafProfile {
         })
     }
 
-    /// Checks the type of an existing key, such as that of a CSR.
+    /// Check the type of an existing key, such as that of a CSR.
     ///
     /// # Errors
     /// [`IssuancePolicyError::KeyAlgorithm`] for a type that is weak, unknown or not allowed by the profile.
@@ -180,7 +180,7 @@ impl LeafProfile {
         }
     }
 
-    /// Removes duplicate hosts, and refuses those that the certificate may not have.
+    /// Remove duplicate hosts, and refuse those that the certificate may not have.
     fn check_hosts<'a>(
         &self,
         identity: &Identity,

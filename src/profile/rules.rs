@@ -94,7 +94,7 @@ impl HostRule {
         self.at_most
     }
 
-    /// Checks a host against the allowed names and networks.
+    /// Check a host against the allowed names and networks.
     #[must_use]
     pub fn allows(&self, host: &Host) -> bool {
         match host {
@@ -116,7 +116,7 @@ pub(super) enum DnsPattern {
 }
 
 impl DnsPattern {
-    /// Parses a pattern; `None` if it is invalid.
+    /// Parse a pattern; `None` if it is invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Any);

@@ -40,7 +40,7 @@ impl ProfileSet {
         })
     }
 
-    /// Loads the profiles in `directory`, which must hold one file for each and nothing else.
+    /// Load the profiles in `directory`, which must hold one file for each and nothing else.
     ///
     /// # Errors
     /// [`ProfileError::Directory`] if it cannot be listed, [`ProfileError::File`] if any user could change it,
@@ -70,7 +70,7 @@ impl ProfileSet {
         })
     }
 
-    /// Opens and validates every profile; a single problem fails the set.
+    /// Open and validate every profile; a single problem fails the set.
     fn read(
         mut problems: Vec<YamlProblem>,
         open: impl Fn(&str) -> Result<File, YamlProblem>,
@@ -147,7 +147,7 @@ impl Serialize for ProfileSet {
     }
 }
 
-/// Reports every file in `directory` that is not a profile, because it would have no effect.
+/// Report every file in `directory` that is not a profile, because it would have no effect.
 fn unknown_files(directory: &Path) -> io::Result<Vec<YamlProblem>> {
     let mut problems = Vec::new();
     for entry in directory.read_dir()? {
@@ -210,7 +210,7 @@ impl Coded for ProfileError {
 mod tests {
     use super::*;
 
-    /// Writes the built-in profiles with `edits` (file, text, replacement).
+    /// Write the built-in profiles with `edits` (file, text, replacement).
     fn directory(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in built_in() {

@@ -33,7 +33,7 @@ const BACKDATE_LIMIT: Duration = Duration::hours(1);
 /// Maximum number of hosts that a profile may allow in one certificate.
 const HOSTS_LIMIT: usize = 100;
 
-/// Validates the profile of the root.
+/// Validate the profile of the root.
 pub(super) fn root(document: &Document, origin: ProfileOrigin) -> Result<RootProfile, Vec<YamlProblem>> {
     let file: RootFile = document.deserialize().map_err(|problem| vec![problem])?;
     let mut validator = Validator { document, problems: Vec::new() };
@@ -55,7 +55,7 @@ pub(super) fn root(document: &Document, origin: ProfileOrigin) -> Result<RootPro
     validator.conclude(profile())
 }
 
-/// Validates the profile of `role`.
+/// Validate the profile of `role`.
 pub(super) fn leaf(
     document: &Document,
     role: Role,
@@ -104,7 +104,7 @@ impl<'a> Validator<'a> {
         self.problems.push(place.problem(rule));
     }
 
-    /// Returns the profile if no problem was found.
+    /// Return the profile if no problem was found.
     fn conclude<T>(self, profile: Option<T>) -> Result<T, Vec<YamlProblem>> {
         match profile {
             Some(profile) if self.problems.is_empty() => Ok(profile),
@@ -112,7 +112,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Parses the elements of a list and refuses duplicates.
+    /// Parse the elements of a list and refuse duplicates.
     fn list<T>(
         &mut self,
         place: &Place<'_>,
@@ -148,7 +148,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Checks a common name. Its start is fixed, so that no role can imitate another by its subject.
+    /// Check a common name. Its start is fixed, so that no role can imitate another by its subject.
     fn common_name(&mut self, template: &str, form: CommonNameForm) -> Option<CommonName> {
         let place = self.at("subject").at("common_name");
         let before = self.problems.len();
@@ -368,7 +368,7 @@ fn purpose(text: &str) -> Result<ExtendedKeyUsage, String> {
     }
 }
 
-/// Parses a network such as `10.0.0.0/8`, or one address.
+/// Parse a network such as `10.0.0.0/8`, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),

@@ -27,7 +27,7 @@ pub struct CsrFields<'a> {
 }
 
 impl RootPlan {
-    /// Compares a signed root certificate with this plan.
+    /// Compare a signed root certificate with this plan.
     ///
     /// # Errors
     /// [`IssuancePolicyError::Mismatch`] with every differing field; such a certificate must not be released.
@@ -55,7 +55,7 @@ impl RootPlan {
 }
 
 impl LeafPlan {
-    /// Compares a signed certificate with this plan.
+    /// Compare a signed certificate with this plan.
     ///
     /// Issuer, signature and public key are not part of a plan; the caller verifies them.
     ///
@@ -74,7 +74,7 @@ impl LeafPlan {
         comparison.conclude()
     }
 
-    /// Lists the fields of a CSR that the certificate will not grant, for display.
+    /// List the fields of a CSR that the certificate will not grant, for display.
     ///
     /// # Errors
     /// [`IssuancePolicyError::CsrForCa`] and [`IssuancePolicyError::CsrForNames`]. The certificate would mean
@@ -105,7 +105,7 @@ impl LeafPlan {
     }
 }
 
-/// Compares DNS names without case (RFC 4343); the signed name is lower-case.
+/// Compare DNS names without case (RFC 4343); the signed name is lower-case.
 fn same_name(planned: &SubjectAltName, asked: &SubjectAltName) -> bool {
     match (planned, asked) {
         (SubjectAltName::Dns(planned), SubjectAltName::Dns(asked)) => planned.eq_ignore_ascii_case(asked),
@@ -132,7 +132,7 @@ impl Comparison {
         }
     }
 
-    /// Compares subjects as text, in which separators inside a value are escaped.
+    /// Compare subjects as text, in which separators inside a value are escaped.
     fn subject(&mut self, planned: &PlannedSubject, found: &DistinguishedName) {
         self.field("subject", &planned.to_string(), &found.to_string(), String::clone);
     }
@@ -170,7 +170,7 @@ impl Comparison {
         self.field("extended_key_usage", &planned, &found, |purposes| list(purposes.unwrap_or_default()));
     }
 
-    /// Checks the fields common to all certificates (RFC 5280, sections 4.1.2.1, 4.2, 4.2.1.1).
+    /// Check the fields common to all certificates (RFC 5280, sections 4.1.2.1, 4.2, 4.2.1.1).
     fn envelope(&mut self, found: &Certificate) {
         self.field("version", &3, &found.version, u32::to_string);
         self.field("unknown critical extensions", &Vec::new(), &found.unknown_critical_extensions, |found| {
@@ -263,7 +263,7 @@ mod tests {
         params
     }
 
-    /// Signs the planned root after `change`.
+    /// Sign the planned root after `change`.
     fn root(change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let plan = root_plan();
         let mut params = params(&plan.subject, (plan.not_before, plan.not_after));
@@ -274,7 +274,7 @@ mod tests {
         Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
     }
 
-    /// Signs the planned leaf for `key` after `change`.
+    /// Sign the planned leaf for `key` after `change`.
     fn leaf_of(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let plan = leaf_plan();
         let mut params = params(&plan.subject, (plan.not_before, plan.not_after));

@@ -32,7 +32,7 @@ pub struct Crl {
 }
 
 impl Crl {
-    /// Parses a CRL (DER) and verifies that a CA of `bundle` signed it.
+    /// Parse a CRL (DER) and verify that a CA of `bundle` signed it.
     ///
     /// An expired CRL is accepted, because its revocations remain valid; see [`super::RevocationStatus`]. A
     /// revoked issuer is handled by [`super::RevocationSet`].
@@ -65,7 +65,7 @@ impl Crl {
         })
     }
 
-    /// Reads and verifies the CRLs in a file, PEM or DER.
+    /// Read and verify the CRLs in a file, PEM or DER.
     ///
     /// # Errors
     /// [`CrlError`] for the first refused CRL, or [`CrlError::Unreadable`].
@@ -74,7 +74,7 @@ impl Crl {
         blocks.iter().map(|block| Self::verify(block.der(), bundle, at)).collect()
     }
 
-    /// Checks for an entry with this serial number.
+    /// Check for an entry with this serial number.
     #[must_use]
     pub fn contains(&self, serial_number: &SerialNumber) -> bool {
         self.revoked.contains(serial_number)
@@ -92,7 +92,7 @@ impl Crl {
         self.len() == 0
     }
 
-    /// Checks for expiry at `at`.
+    /// Check for expiry at `at`.
     #[must_use]
     pub fn is_expired_at(&self, at: OffsetDateTime) -> bool {
         self.next_update <= at
@@ -123,7 +123,7 @@ pub struct CrlVersion {
 }
 
 impl CrlVersion {
-    /// Checks that `offered` is newer than this version; `false` if it is the same CRL.
+    /// Check that `offered` is newer than this version; `false` if it is the same CRL.
     ///
     /// # Errors
     /// [`CrlError::Rollback`] for an older CRL, [`CrlError::NumberReused`] for another CRL of the same
@@ -177,7 +177,7 @@ impl SerialNumbers {
 }
 
 impl fmt::Debug for SerialNumbers {
-    /// Prints the number of entries only, because there may be a million.
+    /// Print the number of entries only, because there may be a million.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} serial numbers", self.short.len() + self.long.len())
     }

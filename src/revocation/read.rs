@@ -19,7 +19,7 @@ pub struct ReadCrls {
 }
 
 impl ReadCrls {
-    /// Reads and verifies the CRLs in a file, PEM or DER.
+    /// Read and verify the CRLs in a file, PEM or DER.
     ///
     /// # Errors
     /// [`CrlError`] for the first refused CRL, or [`CrlError::Unreadable`].

@@ -31,7 +31,7 @@ struct RevokedIssuer {
 }
 
 impl RevocationSet {
-    /// Reads and verifies the CRLs in a file, PEM or DER, which must have one of every CA in the bundle.
+    /// Read and verify the CRLs in a file, PEM or DER, which must have one of every CA in the bundle.
     ///
     /// Of several CRLs of one issuer, the newest is used. CRLs of issuers that are not in the bundle have no effect.
     ///
@@ -41,7 +41,7 @@ impl RevocationSet {
         Self::newest_read(&ReadCrls::read(bytes, bundle, at)?, bundle)
     }
 
-    /// Selects the newest CRL of each issuer from a file. Every CA of the bundle must have one.
+    /// Select the newest CRL of each issuer from a file. Every CA of the bundle must have one.
     ///
     /// # Errors
     /// Those of [`RevocationSet::newest_of`], or the reason for setting aside the CRL that seems to be meant.
@@ -52,7 +52,7 @@ impl RevocationSet {
         })
     }
 
-    /// Selects the newest CRL of each issuer. Every CA of the bundle must have one, unless it is revoked.
+    /// Select the newest CRL of each issuer. Every CA of the bundle must have one, unless it is revoked.
     ///
     /// # Errors
     /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first CA without one.
@@ -72,7 +72,7 @@ impl RevocationSet {
         Ok(set)
     }
 
-    /// Keeps the CRLs of revoked CAs that satisfy `is_fit` for the end of the revocation, and drops the others.
+    /// Keep the CRLs of revoked CAs that satisfy `is_fit` for the end of the revocation, and drop the others.
     #[must_use]
     pub fn with_standby_that(mut self, is_fit: impl Fn(&Crl) -> bool) -> Self {
         let standby = |revoked: &RevokedIssuer| RevokedIssuer {
@@ -83,7 +83,7 @@ impl RevocationSet {
         self
     }
 
-    /// Adds newer CRLs of CAs in `bundle`. CRLs already in the set, and those of revoked CAs, have no effect.
+    /// Add newer CRLs of CAs in `bundle`. CRLs already in the set, and those of revoked CAs, have no effect.
     ///
     /// # Errors
     /// [`CrlError::Rollback`] or [`CrlError::NumberReused`].
@@ -99,7 +99,7 @@ impl RevocationSet {
         Ok(self.carried_over_to(next))
     }
 
-    /// Adds those of `offered` that are newer, and ignores CRLs that [`RevocationSet::with`] refuses.
+    /// Add those of `offered` that are newer, and ignores CRLs that [`RevocationSet::with`] refuses.
     #[must_use]
     pub fn with_newer_of(&self, offered: &[Arc<Crl>], bundle: &TrustBundle) -> Self {
         // Removes CRLs of issuers that are no longer in the bundle.
@@ -113,7 +113,7 @@ impl RevocationSet {
         set
     }
 
-    /// Accepts `next`, read later, as the successor of this set, unless one of its CRLs is older.
+    /// Accept `next`, read later, as the successor of this set, unless one of its CRLs is older.
     ///
     /// Issuers missing in `next` are no longer trusted.
     ///
@@ -139,13 +139,13 @@ impl RevocationSet {
         self.crls().find(|crl| crl.issuer == *issuer)
     }
 
-    /// Checks for a revoked intermediate CA, whose own CRL has no effect.
+    /// Check for a revoked intermediate CA, whose own CRL has no effect.
     #[must_use]
     pub fn is_issuer_revoked(&self, issuer: &KeyIdentifier) -> bool {
         self.revoked_issuers.iter().any(|revoked| revoked.issuer == *issuer)
     }
 
-    /// Walks down from the anchors, and requests the CRL of every CA that its issuers have not revoked.
+    /// Walk down from the anchors, and request the CRL of every CA that its issuers have not revoked.
     fn assemble(
         bundle: &TrustBundle,
         crl_of: impl Fn(&KeyIdentifier, &Certificate) -> Result<Option<Arc<Crl>>, CrlError>,
@@ -186,7 +186,7 @@ impl RevocationSet {
         revoked.and_then(|revoked| revoked.last.as_ref()).or_else(in_force)
     }
 
-    /// Copies the last CRLs of revoked issuers to `next`, unless it has read newer ones.
+    /// Copy the last CRLs of revoked issuers to `next`, unless it has read newer ones.
     fn carried_over_to(&self, next: Self) -> Self {
         let carried_over = |revoked: &RevokedIssuer| {
             let (known, read) = (self.last_known(&revoked.issuer), revoked.last.as_ref());

@@ -5,7 +5,7 @@ use std::io;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// Forbids core dumps of this process, and access to its memory by other processes of the same user.
+/// Forbid core dumps of this process, and access to its memory by other processes of the same user.
 ///
 /// Called before a key is opened. Programs that this one starts may write core files again only as far as the limit
 /// on their size, which they inherit, permits: not at all.

@@ -88,7 +88,7 @@ impl Coded for AccountCallError {
 }
 
 impl AccountService {
-    /// Opens the key for tokens, and creates it first if there is none.
+    /// Open the key for tokens, and create it first if there is none.
     pub(super) fn open(home: &Home, context: &Context) -> Result<Self, AccountError> {
         let clock = Arc::clone(&context.clock);
         Ok(Self {
@@ -107,17 +107,17 @@ impl AccountService {
         self.logins.token_key()
     }
 
-    /// Signs the statement about tokens, unless it is current. It blocks this thread.
+    /// Sign the statement about tokens, unless it is current. It blocks this thread.
     pub(super) fn publish_statement(&self) -> Result<Option<PublishedStatement>, AccountError> {
         self.logins.accounts().publish_statement()
     }
 
-    /// Creates the first administrator if there are no users. It blocks this thread.
+    /// Create the first administrator if there are no users. It blocks this thread.
     pub(super) fn create_first_administrator(&self) -> Result<Option<PathBuf>, AccountError> {
         self.logins.accounts().create_first_administrator()
     }
 
-    /// Identifies the caller by an access token. A caller whose password must be changed is not refused yet.
+    /// Identify the caller by an access token. A caller whose password must be changed is not refused yet.
     pub(super) async fn authenticate(
         self: &Arc<Self>,
         token: Secret,
@@ -132,7 +132,7 @@ impl AccountService {
         .await
     }
 
-    /// Runs an operation, by `actor`, on a thread of its own.
+    /// Run an operation, by `actor`, on a thread of its own.
     pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         actor: Actor,
@@ -155,7 +155,7 @@ impl AccountService {
         blocking(move || operation(&this.logins, &this.logins.accounts().acting_as(actor))).await
     }
 
-    /// Logs in. A refusal takes the same time with a directory and without one.
+    /// Log in. A refusal takes the same time with a directory and without one.
     pub(super) async fn log_in(
         self: &Arc<Self>,
         actor: Actor,
@@ -200,7 +200,7 @@ impl AccountService {
         result
     }
 
-    /// Runs an operation that may wait for a directory, by `actor`.
+    /// Run an operation that may wait for a directory, by `actor`.
     pub(super) async fn run_with_directory<T: Send + 'static>(
         self: &Arc<Self>,
         actor: Actor,
@@ -243,7 +243,7 @@ impl ReceivedLogin {
     }
 }
 
-/// Logs a failure of a directory, whose cause is not for the client.
+/// Log a failure of a directory, whose cause is not for the client.
 fn of_directory(error: AccountCallError) -> AccountCallError {
     match error {
         AccountCallError::Account(cause @ (AccountError::Ldap(_) | AccountError::LdapReaderPassword)) => {

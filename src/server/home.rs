@@ -29,7 +29,7 @@ pub(super) struct OpenedHome {
 }
 
 impl OpenedHome {
-    /// Opens the root key.
+    /// Open the root key.
     pub(super) fn open(home: Home, context: Context, profiles: ProfileSet) -> Result<Self, CaError> {
         let root_key = RootKey::open(&home, &context)?;
         let queries = Semaphore::new(MAX_QUERIES);
@@ -51,7 +51,7 @@ impl OpenedHome {
         &self.root_key
     }
 
-    /// Runs `query` on the home. It blocks this thread.
+    /// Run `query` on the home. It blocks this thread.
     pub(super) fn query_now<T, E: From<CaError>>(
         &self,
         query: impl FnOnce(&Cluster, &ProfileSet) -> Result<T, E>,
@@ -59,7 +59,7 @@ impl OpenedHome {
         query(&Cluster::open(&self.home, &self.context)?, &self.profiles)
     }
 
-    /// Runs `change` on the home, by `actor`. It blocks this thread.
+    /// Run `change` on the home, by `actor`. It blocks this thread.
     pub(super) fn change_now<T, E: From<CaError>>(
         &self,
         actor: Actor,
@@ -73,7 +73,7 @@ impl OpenedHome {
         change(&mut authority, &self.profiles)
     }
 
-    /// Runs `query` on a thread of its own.
+    /// Run `query` on a thread of its own.
     pub(super) async fn query<T: Send + 'static, E: From<CaError> + From<ThreadEnded> + Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Cluster, &ProfileSet) -> Result<T, E> + Send + 'static,
@@ -83,7 +83,7 @@ impl OpenedHome {
         spawn_blocking(move || this.query_now(query)).await.map_err(|_| ThreadEnded)?
     }
 
-    /// Runs `change`, by `actor`, on a thread of its own, after the changes before it.
+    /// Run `change`, by `actor`, on a thread of its own, after the changes before it.
     pub(super) async fn change<T: Send + 'static, E: From<CaError> + From<ThreadEnded> + Send + 'static>(
         self: &Arc<Self>,
         actor: Actor,

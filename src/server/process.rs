@@ -61,7 +61,7 @@ pub(super) struct CheckedServer {
     pub(super) key_protected: bool,
 }
 
-/// Checks the configuration, the home and its root key. Nothing is issued.
+/// Check the configuration, the home and its root key. Nothing is issued.
 pub(super) fn check(request: &ServeRequest) -> Result<CheckedServer, ServerError> {
     let config = load(&request.config)?;
     let root_key = RootKey::open(&request.home, &request.context)?;
@@ -84,7 +84,7 @@ pub(super) fn check(request: &ServeRequest) -> Result<CheckedServer, ServerError
     })
 }
 
-/// Serves until SIGTERM or SIGINT; a second signal stops at once. `started` gets the address once connections are
+/// Serve until SIGTERM or SIGINT; a second signal stops at once. `started` gets the address once connections are
 /// accepted.
 pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Result<(), ServerError> {
     let environment = |source| ServerError::Environment { source };
@@ -149,7 +149,7 @@ struct Server {
     shared: Arc<ServerShared>,
     /// Configuration file.
     path: PathBuf,
-    /// Reloads one after the other.
+    /// Reload one after the other.
     turn: Mutex<()>,
 }
 
@@ -196,7 +196,7 @@ impl Server {
         Ok(())
     }
 
-    /// Reads the configuration and all files again. On a failure, all stays as it is.
+    /// Read the configuration and all files again. On a failure, all stays as it is.
     async fn reload(&self) {
         let _turn = self.turn.lock().await;
         let (shared, path) = (Arc::clone(&self.shared), self.path.clone());
@@ -221,7 +221,7 @@ impl Server {
         self.report("configuration", result.await);
     }
 
-    /// Reads the CRL, the trust bundle and the server certificate again.
+    /// Read the CRL, the trust bundle and the server certificate again.
     async fn refresh(&self) {
         let _turn = self.turn.lock().await;
         let shared = Arc::clone(&self.shared);
@@ -232,7 +232,7 @@ impl Server {
         self.report("files of the home", result.await);
     }
 
-    /// Renews the server certificate and the statement about tokens when that is due. Opening the home signs a CRL that
+    /// Renew the server certificate and the statement about tokens when that is due. Opening the home signs a CRL that
     /// is past half of its validity.
     async fn housekeep(&self) {
         let _turn = self.turn.lock().await;
@@ -290,14 +290,14 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Reads the configuration at `path`, which only its owner may be able to write.
+/// Read the configuration at `path`, which only its owner may be able to write.
 fn load(path: &Path) -> Result<ServerConfig, ServerError> {
     let bytes = ServerConfig::read_guarded(path)?;
     ServerConfig::parse(path, &bytes)
         .map_err(|problems| ServerError::Configuration { path: path.to_owned(), problems })
 }
 
-/// Opens the home as a command does, which recovers from an interrupted one, and returns a valid server certificate.
+/// Open the home as a command does, which recovers from an interrupted one, and return a valid server certificate.
 fn ensure_certificate(home: &OpenedHome, config: &ServerConfig) -> Result<ServiceCertificate, ServerError> {
     let actor = home.context().actor.clone();
     let service = home.change_now(actor, |authority, profiles| {
@@ -309,7 +309,7 @@ fn ensure_certificate(home: &OpenedHome, config: &ServerConfig) -> Result<Servic
     Ok(service)
 }
 
-/// Keeps the certificate of the key for tokens valid, and the statement about tokens current.
+/// Keep the certificate of the key for tokens valid, and the statement about tokens current.
 fn ensure_statement(home: &OpenedHome, accounts: &AccountService) -> Result<(), ServerError> {
     let actor = home.context().actor.clone();
     home.change_now(actor, |authority, _| {
@@ -373,7 +373,7 @@ fn answer(shared: &ServerShared, path: &str) -> PlainResponse {
     }
 }
 
-/// Reports a state to the service manager, if there is one.
+/// Report a state to the service manager, if there is one.
 fn notify_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be notified");

@@ -44,7 +44,7 @@ pub(super) struct ServerShared {
 }
 
 impl ServerShared {
-    /// Waits until the server drains.
+    /// Wait until the server drains.
     pub(super) async fn drained(&self) {
         // The sender lives as long as this value.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;

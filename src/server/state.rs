@@ -41,7 +41,7 @@ pub(super) struct ServerState {
 }
 
 impl ServerState {
-    /// Loads the files of the home for `config`. No CRL is older than those in `previous`.
+    /// Load the files of the home for `config`. No CRL is older than those in `previous`.
     ///
     /// # Errors
     /// [`ServerError`] with the first file that fails; then `previous` should stay in force.

@@ -79,27 +79,27 @@ impl ServerTelemetry {
         }
     }
 
-    /// Opens the file of the access log again.
+    /// Open the file of the access log again.
     pub(super) fn reopen(&self) {
         self.log.reopen();
     }
 
-    /// Writes the pending lines and accepts no more.
+    /// Write the pending lines and accept no more.
     pub(super) fn close(&self) {
         self.log.close();
     }
 
-    /// Counts a connection after its handshake.
+    /// Count a connection after its handshake.
     pub(super) fn handshake_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that a limit refused.
+    /// Count a connection that a limit refused.
     pub(super) fn connection_refused(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts and logs a refused handshake.
+    /// Count and log a refused handshake.
     pub(super) fn handshake_refused(
         &self,
         at: OffsetDateTime,
@@ -113,7 +113,7 @@ impl ServerTelemetry {
         self.log.append(&Line { time: milliseconds(at), event: "handshake_refused", fields: &fields });
     }
 
-    /// Counts and logs a request.
+    /// Count and log a request.
     pub(super) fn request(&self, at: OffsetDateTime, line: &ApiRequestLine<'_>) {
         let class = usize::from(line.status / 100).saturating_sub(1);
         if let Some(count) = self.requests.get(class) {
@@ -123,7 +123,7 @@ impl ServerTelemetry {
         self.log.append(&Line { time: milliseconds(at), event: "request", fields: line });
     }
 
-    /// Counts a reload.
+    /// Count a reload.
     pub(super) fn reloaded(&self, succeeded: bool) {
         let count = if succeeded { &self.reloads } else { &self.failed_reloads };
         count.fetch_add(1, Ordering::Relaxed);

@@ -21,7 +21,7 @@ pub enum AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the destination; `None` if the log is off.
+    /// Open the destination; `None` if the log is off.
     ///
     /// # Errors
     /// The error of the system for a file.
@@ -34,7 +34,7 @@ impl AccessLog {
     }
 }
 
-/// Reads `stdout`, `off`, or the path of a file whose directory exists.
+/// Read `stdout`, `off`, or the path of a file whose directory exists.
 pub(crate) fn access_log(item: &Item<'_>, base: &Path) -> Option<AccessLog> {
     match item.text()? {
         "stdout" => Some(AccessLog::Stdout),

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 /// Time that a refused client gets to read the alert.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Looks for the reset of a client that closed before the alert reached it, and their interval: together longer than
+/// Look for the reset of a client that closed before the alert reached it, and their interval: together longer than
 /// a round trip to a health check.
 const RESET_LOOKS: usize = 10;
 const RESET_INTERVAL: Duration = Duration::from_millis(2);

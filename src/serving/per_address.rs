@@ -30,7 +30,7 @@ pub struct AddressQuotas {
     pub failed_handshakes: usize,
 }
 
-/// Counts and limits of all client addresses.
+/// Count and limit of all client addresses.
 #[derive(Debug)]
 pub struct PerAddressLimits {
     connections: usize,

@@ -14,7 +14,7 @@ use crate::audit::{Action, Outcome};
 use crate::identity::{Name, OrganizationName};
 
 impl Transaction<'_> {
-    /// Records the migration of an older inventory. From version 1 on, there are accounts.
+    /// Record the migration of an older inventory. From version 1 on, there are accounts.
     pub(super) fn record_migration(self, from: u32, to: u32) -> Result<Self, StoreError> {
         let details = serde_json::json!({ "from": from, "to": to });
         let entry = self.head().next_seq();
@@ -27,7 +27,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Creates the organization that always exists and the default settings, as part of the change in `entry`.
+    /// Create the organization that always exists and the default settings, as part of the change in `entry`.
     pub(super) fn create_account_defaults(self, at: OffsetDateTime, entry: u64) -> Result<Self, StoreError> {
         let (at, entry) = (at.unix_timestamp(), row::to_integer(entry));
         self.sql.execute(
@@ -46,7 +46,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Creates an organization.
+    /// Create an organization.
     ///
     /// # Errors
     /// Database errors, above all for a name that is taken.
@@ -74,7 +74,7 @@ impl Transaction<'_> {
         Ok((self, organization))
     }
 
-    /// Renames an organization.
+    /// Rename an organization.
     ///
     /// # Errors
     /// Database errors, above all for a name that is taken.
@@ -96,7 +96,7 @@ impl Transaction<'_> {
         Ok((self, renamed))
     }
 
-    /// Deletes an organization that has no users.
+    /// Delete an organization that has no users.
     ///
     /// # Errors
     /// Database errors, above all while it has users.
@@ -107,7 +107,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Creates a user.
+    /// Create a user.
     ///
     /// # Errors
     /// Database errors, above all for a name that is taken.
@@ -160,7 +160,7 @@ impl Transaction<'_> {
         Ok((self, user))
     }
 
-    /// Writes the changed facts of a user. Name, organization and origin stay.
+    /// Write the changed facts of a user. Name, organization and origin stay.
     ///
     /// # Errors
     /// Database errors, above all for a certificate that is linked to another user.
@@ -196,7 +196,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Deletes a user with its sessions and failed logins.
+    /// Delete a user with its sessions and failed logins.
     pub fn delete_user(
         mut self,
         organization: &OrganizationRecord,
@@ -208,7 +208,7 @@ impl Transaction<'_> {
         self.set_lockout(user.facts.organization, &user.facts.name, LockoutState::default())
     }
 
-    /// Writes the failed logins of a user. They have no audit entry: the caller records what they mean.
+    /// Write the failed logins of a user. They have no audit entry: the caller records what they mean.
     pub fn set_lockout(
         self,
         organization: u64,
@@ -238,13 +238,13 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Forgets the failed logins of all users.
+    /// Forget the failed logins of all users.
     pub fn clear_lockouts(self) -> Result<Self, StoreError> {
         self.sql.execute("DELETE FROM lockout", [])?;
         Ok(self)
     }
 
-    /// Writes the failed logins of users that do not exist.
+    /// Write the failed logins of users that do not exist.
     pub fn set_unknown_logins(self, unknown: UnknownLogins) -> Result<Self, StoreError> {
         self.sql
             .prepare_cached("UPDATE unknown_login SET attempts = ?1, noted_at = ?2")?
@@ -252,7 +252,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Writes the settings of logins and tokens. `target` names the changed part.
+    /// Write the settings of logins and tokens. `target` names the changed part.
     pub fn set_security(mut self, target: &str, settings: &SecuritySettings) -> Result<Self, StoreError> {
         let details = security_details(settings);
         let entry = self.append(Action::SecuritySet, target.to_owned(), Outcome::Success, details)?;
@@ -281,7 +281,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Adds a session. The caller records the login.
+    /// Add a session. The caller records the login.
     pub fn add_session(self, session: &LoginSession) -> Result<Self, StoreError> {
         self.sql
             .prepare_cached(
@@ -300,7 +300,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Replaces the secret of a session: its former refresh token is used up.
+    /// Replace the secret of a session: its former refresh token is used up.
     pub fn rotate_session(
         self,
         id: u64,
@@ -313,13 +313,13 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Ends a session. The caller records the reason.
+    /// End a session. The caller records the reason.
     pub fn end_session(self, id: u64) -> Result<Self, StoreError> {
         self.sql.prepare_cached("DELETE FROM session WHERE id = ?1")?.execute([row::to_integer(id)])?;
         Ok(self)
     }
 
-    /// Revokes all tokens of all users, with an audit entry for each.
+    /// Revoke all tokens of all users, with an audit entry for each.
     pub fn revoke_every_token(self) -> Result<Self, StoreError> {
         self.sql.execute("DELETE FROM session", [])?;
         let now = whole_second(self.provenance().at);
@@ -335,7 +335,7 @@ impl Transaction<'_> {
         Ok(transaction)
     }
 
-    /// Ends all sessions of a user, and the expired ones of every user.
+    /// End all sessions of a user, and the expired ones of every user.
     pub fn end_sessions(self, user: u64) -> Result<Self, StoreError> {
         let now = self.provenance().at.unix_timestamp();
         self.sql

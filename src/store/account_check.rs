@@ -63,7 +63,7 @@ impl AccountEntries {
         }
     }
 
-    /// Refuses rows that differ from their last entries, rows without an entry, and entries without a row.
+    /// Refuse rows that differ from their last entries, rows without an entry, and entries without a row.
     pub(super) fn check(mut self, rows: AccountRows<'_>) -> Result<(), StoreError> {
         for organization in rows.organizations()? {
             let recorded = self.organizations.remove(&organization.id);
@@ -103,7 +103,7 @@ impl AccountEntries {
 }
 
 impl AccountRows<'_> {
-    /// Refuses a user that differs from its last audit entry.
+    /// Refuse a user that differs from its last audit entry.
     ///
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.

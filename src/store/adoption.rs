@@ -13,7 +13,7 @@ use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 
 impl Transaction<'_> {
-    /// Records a certificate that the same issuer signed elsewhere at `issued_at`, or under a serial number that
+    /// Record a certificate that the same issuer signed elsewhere at `issued_at`, or under a serial number that
     /// is reserved for it here. Its files count as written. It keeps its place in the renewal history where that
     /// place is free.
     ///
@@ -72,7 +72,7 @@ impl Transaction<'_> {
         self.set_revocation(id, &record, action)
     }
 
-    /// Ensures that the next CRL has a number above `seen`.
+    /// Ensure that the next CRL has a number above `seen`.
     ///
     /// # Errors
     /// [`StoreError::UnknownIssuer`], or a database error.

@@ -18,8 +18,8 @@ use crate::audit::{Action, AuditEntry, BrokenChain, ChainDefect, Head, Outcome};
 use crate::x509::SerialNumber;
 
 impl Inventory {
-    /// Verifies the audit chain, compares the cluster and every certificate, revocation, CRL and account with it, and
-    /// returns its head. Changes made by other programs are detected.
+    /// Verify the audit chain, compare the cluster and every certificate, revocation, CRL and account with it, and
+    /// return its head. Changes made by other programs are detected.
     ///
     /// A user who can write the file can also rewrite the whole chain. That shows against a [`Head`] recorded
     /// elsewhere.
@@ -45,7 +45,7 @@ impl Inventory {
         )
     }
 
-    /// Checks what depends on all parts of the chain, in the state that they were read in.
+    /// Check what depends on all parts of the chain, in the state that they were read in.
     fn conclude(&self, parts: Vec<CheckedPart>) -> Result<Head, StoreError> {
         let mut head = Head::EMPTY;
         let mut accounted = 0;
@@ -67,7 +67,7 @@ impl Inventory {
         }
     }
 
-    /// Checks the entries of one part of the chain, and the rows that they account for.
+    /// Check the entries of one part of the chain, and the rows that they account for.
     fn check_part(
         &self,
         part: RangeInclusive<u64>,
@@ -124,7 +124,7 @@ impl Inventory {
         }
     }
 
-    /// Refuses a creation entry that differs from the cluster or its first issuer.
+    /// Refuse a creation entry that differs from the cluster or its first issuer.
     pub(super) fn check_cluster(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         if entry.event.action != Action::ClusterInitialize {
             return Ok(());
@@ -212,13 +212,13 @@ impl CrlEntries {
         last.insert(entry.event.target.clone(), entry.clone());
     }
 
-    /// Adds the entries of the next part of the chain.
+    /// Add the entries of the next part of the chain.
     fn follow(&mut self, next: Self) {
         self.reserved.extend(next.reserved);
         self.published.extend(next.published);
     }
 
-    /// Refuses an issuer whose newest CRL differs from the last entry, or that would reuse a CRL number: gateways
+    /// Refuse an issuer whose newest CRL differs from the last entry, or that would reuse a CRL number: gateways
     /// accept a number only once. A restore skips numbers, so the next one may be larger than expected.
     fn check(&self, issuer: &IssuerRecord) -> Result<(), StoreError> {
         let target = issuer.key_id.to_string();

@@ -32,7 +32,7 @@ pub struct AuditFilter {
 }
 
 impl Inventory {
-    /// Passes the audit entries that match `filter` to `each`, in their order.
+    /// Pass the audit entries that match `filter` to `each`, in their order.
     ///
     /// # Errors
     /// Database errors, or the first error of `each`, which ends the listing.

@@ -14,7 +14,7 @@ use crate::files::FileError;
 /// Time to wait for another process before [`StoreError::Busy`].
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Resolves a path to an absolute one without symbolic links: SQLite gives some relative names a special meaning.
+/// Resolve a path to an absolute one without symbolic links: SQLite gives some relative names a special meaning.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     fs::canonicalize(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => StoreError::Missing { path: path.to_owned() },
@@ -44,7 +44,7 @@ pub(super) fn prepare_for_writing(sql: &Connection) -> Result<(), StoreError> {
     )?)
 }
 
-/// Enlarges the cache for a scan with look-ups by serial number, which are random.
+/// Enlarge the cache for a scan with look-ups by serial number, which are random.
 pub(super) fn prepare_for_scanning(sql: &Connection) -> Result<(), StoreError> {
     Ok(sql.execute_batch("PRAGMA cache_size = -65536")?)
 }

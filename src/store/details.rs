@@ -66,7 +66,7 @@ pub(super) fn issue_details(reservation: &Reservation, issue: &Issuance) -> Valu
     details
 }
 
-/// Tests whether the entry of an issue agrees with the row. The entries of version 0.1.0 have no paths, and a key that
+/// Test whether the entry of an issue agrees with the row. The entries of version 0.1.0 have no paths, and a key that
 /// was deleted has none any more.
 pub(super) fn is_issue_of(recorded: &Value, record: &Record) -> bool {
     let Some(issue) = &record.issue else { return false };

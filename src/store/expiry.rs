@@ -9,7 +9,7 @@ use super::record::Record;
 use super::row;
 
 impl Inventory {
-    /// Passes the certificates that expire from `from` until before `to` to `each`, in the order of expiry. Only
+    /// Pass the certificates that expire from `from` until before `to` to `each`, in the order of expiry. Only
     /// the last one to expire of each identity counts, and no revoked one: a certificate renewed in time is left
     /// out.
     ///

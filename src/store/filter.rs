@@ -27,7 +27,7 @@ pub struct Filter {
     pub issued_before: Option<OffsetDateTime>,
     /// Revocation reason.
     pub reason: Option<RevocationReason>,
-    /// Leaves out certificates that were replaced.
+    /// Leave out certificates that were replaced.
     pub newest: bool,
     /// Order; `None` for that of the index that answers the query.
     pub order: Option<ListOrder>,

@@ -30,7 +30,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Creates the inventory of a new cluster with its first issuer and the first audit entry.
+    /// Create the inventory of a new cluster with its first issuer and the first audit entry.
     ///
     /// # Errors
     /// [`StoreError`], above all when the name is taken; nothing is left behind.
@@ -63,7 +63,7 @@ impl Inventory {
         Ok(Self { sql, before_migration: None, reopen: (resolved, OpenFlags::SQLITE_OPEN_READ_ONLY) })
     }
 
-    /// Opens the inventory for writing and migrates an older version, with an audit entry that carries `provenance`.
+    /// Open the inventory for writing and migrate an older version, with an audit entry that carries `provenance`.
     ///
     /// # Errors
     /// [`StoreError`]: missing, of another program, of a newer version, damaged or read-only.
@@ -79,7 +79,7 @@ impl Inventory {
         Ok(Self { sql, before_migration, reopen: (resolved, OpenFlags::SQLITE_OPEN_READ_ONLY) })
     }
 
-    /// Opens the inventory for reading. Readers and writers never wait for each other, and a read-only file
+    /// Open the inventory for reading. Readers and writers never wait for each other, and a read-only file
     /// system is enough.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Inventory {
         }
     }
 
-    /// Opens a database on a read-only file system, which cannot change, without its side files.
+    /// Open a database on a read-only file system, which cannot change, without its side files.
     pub(super) fn read_immutable(resolved: &Path, path: &Path) -> Result<Self, StoreError> {
         let mut uri = b"file:".to_vec();
         for byte in resolved.as_os_str().as_bytes() {
@@ -124,7 +124,7 @@ impl Inventory {
         self.before_migration
     }
 
-    /// Begins a transaction; its audit entries carry `provenance`. Dropped without a commit, it changes nothing.
+    /// Begin a transaction; its audit entries carry `provenance`. Dropped without a commit, it changes nothing.
     ///
     /// # Errors
     /// [`StoreError`], above all when the inventory was opened for reading.
@@ -144,7 +144,7 @@ impl Inventory {
     }
 }
 
-/// Migrates an older version, and returns the head of the audit chain before the migration. Another process may have
+/// Migrate an older version, and return the head of the audit chain before the migration. Another process may have
 /// migrated it first.
 fn migrate(sql: &mut Connection, provenance: &Provenance) -> Result<Option<Head>, StoreError> {
     let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -35,7 +35,7 @@ impl IssuerRecord {
 pub enum IssuerState {
     /// Trusted, but not signing yet.
     Staged,
-    /// Signs new certificates.
+    /// Sign new certificates.
     Active,
     /// Signs CRLs only, until its last certificate expires.
     Retired,

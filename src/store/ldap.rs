@@ -138,7 +138,7 @@ impl AccountRows<'_> {
 }
 
 impl Transaction<'_> {
-    /// Writes the directory of an organization.
+    /// Write the directory of an organization.
     pub fn set_ldap(
         mut self,
         organization: &OrganizationRecord,
@@ -161,7 +161,7 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Removes the directory of an organization.
+    /// Remove the directory of an organization.
     pub fn reset_ldap(
         mut self,
         organization: &OrganizationRecord,

@@ -17,7 +17,7 @@ const ROWS_PER_CORE: u64 = 5_000;
 const ATTEMPTS: usize = 20;
 
 impl Inventory {
-    /// Splits the rows with the numbers 1 to `last` among all cores, and runs `work` on each part with a connection of
+    /// Split the rows with the numbers 1 to `last` among all cores, and run `work` on each part with a connection of
     /// its own. All see the same state, as does `conclude`, which takes the results in the order of the rows.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Inventory {
         conclude(readers.first().unwrap_or(self), results)
     }
 
-    /// Opens `count` connections in read transactions of the same state.
+    /// Open `count` connections in read transactions of the same state.
     fn readers(&self, count: usize) -> Result<Vec<Self>, StoreError> {
         let mut readers = Vec::new();
         for _ in 0..ATTEMPTS {
@@ -62,7 +62,7 @@ impl Inventory {
         Ok(readers)
     }
 
-    /// Opens another connection in a read transaction.
+    /// Open another connection in a read transaction.
     fn read_state(&self) -> Result<Self, StoreError> {
         let (target, flags) = self.reopen.clone();
         let sql = connect(&target, flags)?;

@@ -75,7 +75,7 @@ impl Inventory {
         self.collect(&pending_sql("issue_entry IS NOT NULL"), [], row::record)
     }
 
-    /// Passes the certificates that match `filter` to `each`. The order is by name for a pattern with a literal
+    /// Pass the certificates that match `filter` to `each`. The order is by name for a pattern with a literal
     /// prefix, by expiry for a condition on expiry, and oldest first otherwise.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Inventory {
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 
-    /// Passes the certificates that match `filter` and follow `after` to `each`, in the default order of
+    /// Pass the certificates that match `filter` and follow `after` to `each`, in the default order of
     /// [`Inventory::list`].
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Inventory {
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 
-    /// Passes the entries of the issuer's CRL to `each`, in the order of serial numbers. Certificates that were
+    /// Pass the entries of the issuer's CRL to `each`, in the order of serial numbers. Certificates that were
     /// both revoked and expired before `keep_since` are left out.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Inventory {
         Ok(self.sql.release_memory().map_err(StoreError::from)?)
     }
 
-    /// Passes the serial numbers of the issuer's revoked certificates, expired or not, to `each`, in their order.
+    /// Pass the serial numbers of the issuer's revoked certificates, expired or not, to `each`, in their order.
     ///
     /// # Errors
     /// Database errors, or the first error of `each`, which ends the listing.
@@ -184,7 +184,7 @@ impl Inventory {
         Ok(self.collect(&sql, [row::to_integer(seq)], row::entry)?.pop())
     }
 
-    /// Passes the audit entries after number `after` to `each`, in their order; 0 for all.
+    /// Pass the audit entries after number `after` to `each`, in their order; 0 for all.
     ///
     /// # Errors
     /// Database errors, or the first error of `each`, which ends the listing.
@@ -197,7 +197,7 @@ impl Inventory {
         self.stream(&sql, [row::to_integer(after)], row::entry, each)
     }
 
-    /// Passes the audit entries with these numbers to `each`, in their order. The numbers below 1, which no entry
+    /// Pass the audit entries with these numbers to `each`, in their order. The numbers below 1, which no entry
     /// should have, belong to the range that begins with 1.
     pub(super) fn audit_range(
         &self,

@@ -14,7 +14,7 @@ use crate::audit::{Action, AuditEntry, BrokenChain, ChainDefect, Head, Outcome};
 use crate::x509::Sha256;
 
 impl Inventory {
-    /// Refuses a row that differs from the entries of its issue, its revocation or release, and its deleted key.
+    /// Refuse a row that differs from the entries of its issue, its revocation or release, and its deleted key.
     ///
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
@@ -30,7 +30,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// Refuses a row whose revocation or release differs from its entry.
+    /// Refuse a row whose revocation or release differs from its entry.
     ///
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
@@ -46,7 +46,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// Refuses an entry that is not one of `actions` on `record`, or whose details do not agree.
+    /// Refuse an entry that is not one of `actions` on `record`, or whose details do not agree.
     fn check_entry_of(
         &self,
         record: &Record,
@@ -62,7 +62,7 @@ impl Inventory {
         if agrees { Ok(()) } else { Err(StoreError::Inconsistent { target, entry: seq }) }
     }
 
-    /// Refuses a cluster that differs from the first entry, and returns the hash of that entry.
+    /// Refuse a cluster that differs from the first entry, and return the hash of that entry.
     ///
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
@@ -75,7 +75,7 @@ impl Inventory {
         Ok(first.hash)
     }
 
-    /// Refuses a chain that does not contain `head`.
+    /// Refuse a chain that does not contain `head`.
     ///
     /// # Errors
     /// [`StoreError::Audit`], or a database error.
@@ -84,7 +84,7 @@ impl Inventory {
         if entry.hash == head.hash { Ok(()) } else { Err(broken(head.seq, ChainDefect::Altered)) }
     }
 
-    /// Refuses a chain whose last entry is altered, and returns its head.
+    /// Refuse a chain whose last entry is altered, and return its head.
     ///
     /// # Errors
     /// [`StoreError::Audit`], or a database error.
@@ -94,7 +94,7 @@ impl Inventory {
         Ok(head)
     }
 
-    /// Compares the indexes with the table of certificates. A query through an index that lacks a row would miss it.
+    /// Compare the indexes with the table of certificates. A query through an index that lacks a row would miss it.
     ///
     /// # Errors
     /// [`StoreError::Indexes`], or a database error.

@@ -27,7 +27,7 @@ pub enum EarlierRequest {
 }
 
 impl Transaction<'_> {
-    /// Looks for an earlier request with this key, and records this one if there was none. The caller holds the lock of
+    /// Look for an earlier request with this key, and record this one if there was none. The caller holds the lock of
     /// the home until [`Transaction::finish_request`].
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Transaction<'_> {
         Ok((self, earlier))
     }
 
-    /// Records the result of a request. Without one, it was refused and can be repeated.
+    /// Record the result of a request. Without one, it was refused and can be repeated.
     ///
     /// # Errors
     /// Database errors.

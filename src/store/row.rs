@@ -145,7 +145,7 @@ pub(super) fn revoked(row: &Row<'_>) -> Result<RevokedCertificate, StoreError> {
     })
 }
 
-/// Reads the row ID and the serial number of a certificate.
+/// Read the row ID and the serial number of a certificate.
 pub(super) fn serial_number(row: &Row<'_>) -> Result<SerialNumber, StoreError> {
     Columns::new("certificate", row)?.serial_number()
 }
@@ -272,14 +272,14 @@ pub(super) fn entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
     })
 }
 
-/// Parses JSON, which must have the spelling that was hashed.
+/// Parse JSON, which must have the spelling that was hashed.
 fn json(text: &str) -> Result<serde_json::Value, Box<dyn Error + Send + Sync>> {
     let value: serde_json::Value = serde_json::from_str(text)?;
     let spelling = value.to_string();
     if spelling == text { Ok(value) } else { Err("its spelling is not the one that was hashed".into()) }
 }
 
-/// Converts a number to SQLite's signed integers.
+/// Convert a number to SQLite's signed integers.
 pub(super) fn to_integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -330,7 +330,7 @@ impl<'a> Columns<'a> {
         self.parse(|number: Option<i64>| number.map(u64::try_from).transpose())
     }
 
-    /// Reads exactly the 20 octets that [`SerialNumber::to_octets`] writes; queries would not find others.
+    /// Read exactly the 20 octets that [`SerialNumber::to_octets`] writes; queries would not find others.
     fn serial_number(&mut self) -> Result<SerialNumber, StoreError> {
         self.parse(|octets: [u8; 20]| SerialNumber::from_be_bytes(&octets))
     }

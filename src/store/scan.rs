@@ -18,7 +18,7 @@ pub struct ScannedRecord<'a> {
 }
 
 impl ScannedRecord<'_> {
-    /// Compares the stored certificate with its recorded fingerprint.
+    /// Compare the stored certificate with its recorded fingerprint.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for another certificate, or [`StoreError::UnknownSerial`] for none.
@@ -58,7 +58,7 @@ impl Inventory {
         Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default())
     }
 
-    /// Passes the certificates of these rows to `each`, oldest first.
+    /// Pass the certificates of these rows to `each`, oldest first.
     ///
     /// # Errors
     /// Database errors, or the first error of `each`, which ends the scan.

@@ -52,7 +52,7 @@ pub(super) fn is_current(sql: &Connection, path: &Path) -> Result<bool, StoreErr
     Ok(found == known)
 }
 
-/// Refuses any table, index, trigger or view that this version does not have, and any that is missing or altered.
+/// Refuse any table, index, trigger or view that this version does not have, and any that is missing or altered.
 ///
 /// SQLite runs triggers, views, generated columns and expressions on behalf of the program that opens the file, so
 /// another program could change through them what this one writes or reads.
@@ -103,7 +103,7 @@ fn objects(sql: &Connection) -> Result<BTreeSet<SchemaObject>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Migrates a new or older database to the current version, and returns the former one; 0 for a new database.
+/// Migrate a new or older database to the current version, and return the former one; 0 for a new database.
 pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
     let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for step in VERSIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {

@@ -11,7 +11,7 @@ use super::inventory::Inventory;
 use crate::files;
 
 impl Inventory {
-    /// Copies the inventory, as of the last commit, to a new file with mode 0600. Writers are not blocked and do
+    /// Copy the inventory, as of the last commit, to a new file with mode 0600. Writers are not blocked and do
     /// not block.
     ///
     /// # Errors

@@ -73,13 +73,13 @@ impl Home {
         self.begin().revoke(&issuer, serial(number), reason)?.commit().map(drop)
     }
 
-    /// Reserves and issues one certificate for the user `name`, valid until `not_after`.
+    /// Reserve and issue one certificate for the user `name`, valid until `not_after`.
     fn add(&mut self, number: u8, name: &str, not_after: OffsetDateTime) {
         self.reserve(&[reservation(number, name)]).unwrap();
         self.issue(&[certificate(number, not_after)]).unwrap();
     }
 
-    /// Runs SQL that this program never would.
+    /// Run SQL that this program never would.
     fn tamper(&self, sql: &str) {
         let connection = Connection::open(self.path()).unwrap();
         connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").unwrap();

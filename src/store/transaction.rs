@@ -57,7 +57,7 @@ impl<'a> Transaction<'a> {
             .create_account_defaults(at, entry)
     }
 
-    /// Reserves serial numbers for certificates about to be signed, with one audit entry for all.
+    /// Reserve serial numbers for certificates about to be signed, with one audit entry for all.
     ///
     /// # Errors
     /// [`StoreError::DuplicateSerial`], [`StoreError::NotSupersedable`], [`StoreError::UnknownIssuer`], or
@@ -173,7 +173,7 @@ impl<'a> Transaction<'a> {
         Ok(self)
     }
 
-    /// Revokes a certificate as of the time of this transaction, or suspends it with
+    /// Revoke a certificate as of the time of this transaction, or suspend it with
     /// [`RevocationReason::CertificateHold`]. Revoking a suspended certificate keeps the date of the hold.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ impl<'a> Transaction<'a> {
         self.set_revocation(id, &record, action)
     }
 
-    /// Lifts the hold on a certificate.
+    /// Lift the hold on a certificate.
     ///
     /// # Errors
     /// [`StoreError::UnknownSerial`], [`StoreError::NotOnHold`], [`StoreError::UnknownIssuer`], or a
@@ -220,7 +220,7 @@ impl<'a> Transaction<'a> {
         self.set_revocation(id, &record, Action::CertificateRelease)
     }
 
-    /// Writes the revocation state of `record` with its audit entry.
+    /// Write the revocation state of `record` with its audit entry.
     pub(super) fn set_revocation(
         mut self,
         id: i64,
@@ -243,7 +243,7 @@ impl<'a> Transaction<'a> {
         Ok(self)
     }
 
-    /// Reserves the next CRL number for a CRL about to be signed. Once committed, the number is never used again,
+    /// Reserve the next CRL number for a CRL about to be signed. Once committed, the number is never used again,
     /// even if the CRL is never signed.
     ///
     /// # Errors
@@ -264,7 +264,7 @@ impl<'a> Transaction<'a> {
         Ok((transaction, number))
     }
 
-    /// Records a CRL signed under a reserved number as the issuer's newest.
+    /// Record a CRL signed under a reserved number as the issuer's newest.
     ///
     /// # Errors
     /// [`StoreError::CrlNumber`] when the number is not reserved or not newer than the last one,
@@ -290,7 +290,7 @@ impl<'a> Transaction<'a> {
         self.record(Action::CrlPublish, issuer.to_string(), Outcome::Success, crl_details(crl))
     }
 
-    /// Closes the unfinished work of a crashed process: a reservation that will never be used, or an issued
+    /// Close the unfinished work of a crashed process: a reservation that will never be used, or an issued
     /// certificate whose files were recovered. `found` describes it in the audit entry.
     ///
     /// # Errors
@@ -332,7 +332,7 @@ impl<'a> Transaction<'a> {
         Ok(self)
     }
 
-    /// Appends an audit entry about one certificate, without a change of the inventory.
+    /// Append an audit entry about one certificate, without a change of the inventory.
     pub fn note(
         self,
         action: Action,
@@ -343,7 +343,7 @@ impl<'a> Transaction<'a> {
         self.record(action, target(record), outcome, details)
     }
 
-    /// Appends an audit entry without a change of the inventory.
+    /// Append an audit entry without a change of the inventory.
     pub fn record(
         mut self,
         action: Action,
@@ -366,7 +366,7 @@ impl<'a> Transaction<'a> {
         self.head
     }
 
-    /// Makes the changes durable and returns the new head of the audit chain.
+    /// Make the changes durable and return the new head of the audit chain.
     ///
     /// # Errors
     /// Database errors; then nothing was changed.
@@ -375,7 +375,7 @@ impl<'a> Transaction<'a> {
         Ok(self.head)
     }
 
-    /// Appends the audit entry of a change and returns its number, for the row that is about to change.
+    /// Append the audit entry of a change and return its number, for the row that is about to change.
     pub(super) fn append(
         &mut self,
         action: Action,

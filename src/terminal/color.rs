@@ -74,7 +74,7 @@ fn mark(secret: u64, letter: char) -> String {
     format!("{MARK}{secret:016x}{letter}")
 }
 
-/// Replaces the marks of this process by control sequences, or removes them.
+/// Replace the marks of this process by control sequences, or remove them.
 pub(super) fn resolve(text: &str, with_colors: bool) -> Cow<'_, str> {
     match secret() {
         Some(secret) if text.contains(MARK) => Cow::Owned(resolve_marks(text, secret, with_colors)),

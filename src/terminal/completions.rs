@@ -14,13 +14,13 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// Generates the script of `program`.
+    /// Generate the script of `program`.
     pub(crate) fn run(self, program: clap::Command) -> CommandResult {
         Ok(Box::new(Generated(completion_script(self.shell, program))))
     }
 }
 
-/// Generates the completion script of `program`.
+/// Generate the completion script of `program`.
 fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();

@@ -79,7 +79,7 @@ pub(crate) fn one_line(text: &str) -> String {
     safe
 }
 
-/// Returns true for control characters, and for invisible characters that order or separate text (Unicode Standard
+/// Return true for control characters, and for invisible characters that order or separate text (Unicode Standard
 /// Annex 9).
 pub(crate) fn has_effect(c: char) -> bool {
     c.is_control()

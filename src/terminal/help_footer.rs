@@ -2,7 +2,7 @@
 
 use clap::Command;
 
-/// Joins the lines of each paragraph in the footers of `command` and its subcommands.
+/// Join the lines of each paragraph in the footers of `command` and its subcommands.
 ///
 /// clap breaks long lines and keeps the line breaks of the source, so a paragraph that was broken in the source would be
 /// broken twice. Indented lines are examples, and stay as they are.

@@ -20,7 +20,7 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    /// Generates a page of `program` or of one of its `files`.
+    /// Generate a page of `program` or of one of its `files`.
     pub(crate) fn run(self, program: clap::Command, files: &[&FileSchema]) -> CommandResult {
         show(program, files, &self.page)
     }

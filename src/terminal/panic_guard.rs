@@ -17,7 +17,7 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `body`. A panic in it becomes a failure with the code `system.panic`. A panic on another thread prints its
+/// Run `body`. A panic in it becomes a failure with the code `system.panic`. A panic on another thread prints its
 /// line at once, and is a failure here only if that thread passes it on.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ pub(crate) trait CommandOutcome: fmt::Display {
         None
     }
 
-    /// Prints a result that may be too long for memory while it is read, and returns the exit code. `None` for any
+    /// Print a result that may be too long for memory while it is read, and return the exit code. `None` for any
     /// other result.
     fn stream(&self, _format: Format, _out: &mut dyn Write) -> Option<Result<u8, Interruption>> {
         None
@@ -62,7 +62,7 @@ impl<T: fmt::Display + Serialize> CommandOutcome for Shown<T> {
     }
 }
 
-/// Formats a path as the user would type it: relative if it is below the current directory.
+/// Format a path as the user would type it: relative if it is below the current directory.
 pub(crate) fn typed(path: &Path) -> String {
     let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
@@ -140,14 +140,14 @@ impl Failure {
         Self::new(code, error.to_string()).with_causes(causes(error))
     }
 
-    /// Takes the hint for `reader` from the table. The default is [`Audience::Ca`].
+    /// Take the hint for `reader` from the table. The default is [`Audience::Ca`].
     #[must_use]
     pub(crate) fn read_by(mut self, reader: Audience) -> Self {
         self.reader = reader;
         self
     }
 
-    /// Sets the hint for this case.
+    /// Set the hint for this case.
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -167,7 +167,7 @@ impl Failure {
         self
     }
 
-    /// Sets the causes.
+    /// Set the causes.
     #[must_use]
     pub(crate) fn with_causes(mut self, causes: Vec<String>) -> Self {
         self.causes = causes;
@@ -280,7 +280,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Prints the result of a command, and returns the exit code.
+/// Print the result of a command, and return the exit code.
 pub(crate) fn finish(format: Format, result: CommandResult) -> ExitCode {
     match result.and_then(|outcome| print(format, outcome.as_ref())) {
         Ok(code) => ExitCode::from(code),
@@ -333,7 +333,7 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
     }
 }
 
-/// Prints a report on stderr that stdout did not take: it may name a key that was made, or a revocation.
+/// Print a report on stderr that stdout did not take: it may name a key that was made, or a revocation.
 fn repeat_on_stderr(format: Format, outcome: &dyn CommandOutcome) {
     match (format, outcome.json()) {
         (Format::Json, Ok(result)) => {
@@ -377,7 +377,7 @@ fn print_failure(format: Format, failure: &Failure) {
     let _ = EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(text.as_bytes());
 }
 
-/// Prints the envelope of a failure. False if stdout does not take it.
+/// Print the envelope of a failure. False if stdout does not take it.
 fn print_failure_as_json(failure: &Failure) -> bool {
     let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
     let Ok(text) = serde_json::to_string(&envelope) else { return false };

@@ -35,7 +35,7 @@ pub(crate) trait RowSource {
     /// Text without any rows.
     const NONE: &'static str;
 
-    /// Passes each row to `each`, in their order.
+    /// Pass each row to `each`, in their order.
     fn read(&self, each: &mut dyn FnMut(Self::Row) -> Result<(), Interruption>) -> Result<(), Interruption>;
 
     /// Cells of one row, those of wide columns included.
@@ -54,7 +54,7 @@ pub(crate) struct StreamedListing<S> {
 }
 
 impl<S: RowSource> StreamedListing<S> {
-    /// Passes the rows up to the limit to `each`.
+    /// Pass the rows up to the limit to `each`.
     fn read(&self, each: &mut dyn FnMut(S::Row) -> Result<(), Interruption>) -> Result<(), Interruption> {
         let mut left = self.limit.unwrap_or(u64::MAX);
         if left == 0 {
@@ -191,7 +191,7 @@ impl Pieces<'_> {
         self.write_full()
     }
 
-    /// Writes the text once it is long enough.
+    /// Write the text once it is long enough.
     fn write_full(&mut self) -> Result<(), Interruption> {
         if self.text.len() < PIECE { Ok(()) } else { self.write() }
     }

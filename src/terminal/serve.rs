@@ -11,9 +11,9 @@ use crate::terminal::report::{CommandResult, Failure};
 /// Entry points of the server, and its configuration file.
 #[derive(Clone, Copy)]
 pub struct ServerFunctions {
-    /// Serves until a signal.
+    /// Serve until a signal.
     pub(crate) serve: fn(ServeRequest) -> Result<(), Failure>,
-    /// Checks the configuration and the home.
+    /// Check the configuration and the home.
     pub(crate) check: fn(ServeRequest) -> CommandResult,
     /// Keys of the configuration file.
     pub(crate) file: &'static FileSchema,

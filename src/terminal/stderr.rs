@@ -7,12 +7,12 @@ use std::io::{self, Write};
 
 use crate::terminal::escaped::{EscapeForm, EscapingWriter};
 
-/// Writes one line to standard error; a failing write is ignored.
+/// Write one line to standard error; a failing write is ignored.
 pub(crate) fn line(text: impl Display) {
     let _ = EscapingWriter::new(Stderr, EscapeForm::Text).write_all(format!("{text}\n").as_bytes());
 }
 
-/// Writes a note to standard error, unless `is_quiet`.
+/// Write a note to standard error, unless `is_quiet`.
 pub(crate) fn note(is_quiet: bool, text: impl Display) {
     if !is_quiet {
         line(format_args!("note: {text}"));

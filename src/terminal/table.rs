@@ -150,13 +150,13 @@ impl TableLayout {
         Self { columns: columns.to_vec(), widths, is_wide }
     }
 
-    /// Writes the line of headings.
+    /// Write the line of headings.
     pub(crate) fn write_headings(&self, out: &mut impl Write) -> fmt::Result {
         let headings: Vec<Cell> = self.columns.iter().map(|column| Cell::new(column.heading)).collect();
         self.write_row(&headings, out)
     }
 
-    /// Writes one row, without spaces at its end.
+    /// Write one row, without spaces at its end.
     pub(crate) fn write_row(&self, cells: &[Cell], out: &mut impl Write) -> fmt::Result {
         // Spaces before the next cell.
         let mut pending = 0;
@@ -181,7 +181,7 @@ impl TableLayout {
     }
 }
 
-/// Takes width from the widest flexible column until the table fits.
+/// Take width from the widest flexible column until the table fits.
 fn shorten(columns: &[Column], widths: &mut [Option<usize>], available: usize) {
     let shown = widths.iter().flatten().count();
     let total = widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1);
@@ -230,7 +230,7 @@ impl Table {
         Self { columns: columns.to_vec(), rows: Vec::new(), output }
     }
 
-    /// Adds a row with a cell for each column, those of wide ones included.
+    /// Add a row with a cell for each column, those of wide ones included.
     pub(crate) fn push<T: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }

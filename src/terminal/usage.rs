@@ -19,7 +19,7 @@ const GATEWAY: &str = "cluster-gateway";
 /// Most characters of an argument that are quoted unchanged.
 const QUOTED: usize = 80;
 
-/// Reports a usage error: as clap's text, or as a JSON envelope with `--json`.
+/// Report a usage error: as clap's text, or as a JSON envelope with `--json`.
 pub(crate) fn refuse(program: &str, arguments: &[OsString], mut error: clap::Error) -> ExitCode {
     let tip = tip(program, &error);
     shorten(&mut error);
@@ -36,7 +36,7 @@ pub(crate) fn refuse(program: &str, arguments: &[OsString], mut error: clap::Err
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// Prints clap's text: without colors, and escaped, if it may quote an argument that has an effect on a terminal.
+/// Print clap's text: without colors, and escaped, if it may quote an argument that has an effect on a terminal.
 fn print(arguments: &[OsString], error: &clap::Error) -> io::Result<()> {
     if !error.use_stderr()
         || !arguments.iter().any(|argument| argument.to_string_lossy().contains(has_effect))
@@ -67,7 +67,7 @@ fn tip(program: &str, error: &clap::Error) -> Option<String> {
     }
 }
 
-/// Shortens long arguments that clap would quote whole.
+/// Shorten long arguments that clap would quote whole.
 fn shorten(error: &mut clap::Error) {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
         if let Some(ContextValue::String(text)) = error.get(kind)

@@ -19,7 +19,7 @@ pub struct AccessTokenSigner {
 }
 
 impl AccessTokenSigner {
-    /// Signs with a private key in PKCS#8 (DER).
+    /// Sign with a private key in PKCS#8 (DER).
     ///
     /// # Errors
     /// [`TokenError::Key`] unless it is an ECDSA key on P-256.
@@ -27,7 +27,7 @@ impl AccessTokenSigner {
         Ok(Self { key: JwsKey::from_pkcs8(der)? })
     }
 
-    /// Signs an access token.
+    /// Sign an access token.
     ///
     /// # Errors
     /// [`TokenError::Signing`].
@@ -36,7 +36,7 @@ impl AccessTokenSigner {
         self.key.sign(TYPE, &payload)
     }
 
-    /// Signs a statement about the tokens. `certificates` are that of this key and its issuers (DER).
+    /// Sign a statement about the tokens. `certificates` are that of this key and its issuers (DER).
     ///
     /// # Errors
     /// [`StatementError::Signing`].
@@ -63,7 +63,7 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Accepts the tokens of `scope` that one of `keys` signed.
+    /// Accept the tokens of `scope` that one of `keys` signed.
     #[must_use]
     pub fn new(scope: TokenScope, keys: Vec<VerificationKey>) -> Self {
         Self { scope, keys }
@@ -81,7 +81,7 @@ impl TokenVerifier {
         &self.scope
     }
 
-    /// Verifies a token that was presented over a connection with the client certificate of this SHA-256, and
+    /// Verify a token that was presented over a connection with the client certificate of this SHA-256, and
     /// returns its claims. Revocation is not judged here.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl TokenVerifier {
         Ok(claims)
     }
 
-    /// Verifies the signature of a token and the cluster that it is for, and returns its claims with the key.
+    /// Verify the signature of a token and the cluster that it is for, and return its claims with the key.
     /// Its times and its certificate are not judged.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ impl AccessClaims {
     /// Tolerated difference between the clocks of issuer and verifier, in seconds.
     const LEEWAY: i64 = 5;
 
-    /// Refuses a token outside of its validity.
+    /// Refuse a token outside of its validity.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::NotYetValid`].
@@ -94,7 +94,7 @@ impl AccessClaims {
         Ok(())
     }
 
-    /// Refuses a token that is bound to another client certificate than this one, which was presented.
+    /// Refuse a token that is bound to another client certificate than this one, which was presented.
     ///
     /// # Errors
     /// [`TokenError::Certificate`].

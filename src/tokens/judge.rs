@@ -61,7 +61,7 @@ impl TokenJudge {
         Ok(Self { verifier: TokenVerifier::new(scope, keys), organizations, sessions, expires })
     }
 
-    /// Verifies the signature of a token and the cluster that it is for. Its times, its certificate and its revocation
+    /// Verify the signature of a token and the cluster that it is for. Its times, its certificate and its revocation
     /// are not judged.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl TokenJudge {
         Ok(SignedToken { claims, key: key.id.clone() })
     }
 
-    /// Refuses a token outside of its validity, a revoked one, and one whose user must change the password first. After
+    /// Refuse a token outside of its validity, a revoked one, and one whose user must change the password first. After
     /// the end of the statement, all are refused.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl TokenJudge {
         }
     }
 
-    /// Refuses a revoked token, and one whose key is not in the statement: the token may have been read by an earlier
+    /// Refuse a revoked token, and one whose key is not in the statement: the token may have been read by an earlier
     /// one.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ impl JwsKey {
         Ok(Self { pair, public })
     }
 
-    /// Signs a JSON text.
+    /// Sign a JSON text.
     pub(super) fn sign(&self, typ: &str, payload: &[u8]) -> Result<String, TokenError> {
         let header =
             JoseHeader { alg: ALGORITHM.to_owned(), typ: typ.to_owned(), kid: self.public.id.clone() };
@@ -99,7 +99,7 @@ impl JwsKey {
     }
 }
 
-/// Verifies a token of type `typ` with one of `keys`, and returns its payload with that key.
+/// Verify a token of type `typ` with one of `keys`, and return its payload with that key.
 pub(super) fn verify<'k>(
     token: &str,
     typ: &str,
@@ -128,7 +128,7 @@ pub(super) fn verify<'k>(
     Ok((decode(payload)?, key))
 }
 
-/// Verifies the signature of the first two parts of a JWS.
+/// Verify the signature of the first two parts of a JWS.
 pub(super) fn verify_signature(
     key: &VerificationKey,
     signed: &[u8],

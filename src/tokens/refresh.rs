@@ -41,7 +41,7 @@ impl RefreshToken {
         Ok(Self(Secret::new(bytes)))
     }
 
-    /// Reads the text of a token.
+    /// Read the text of a token.
     ///
     /// # Errors
     /// [`TokenError::Malformed`].

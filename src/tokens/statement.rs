@@ -149,7 +149,7 @@ pub struct SignedStatement<'a> {
 }
 
 impl<'a> SignedStatement<'a> {
-    /// Reads the text of a file or of a push.
+    /// Read the text of a file or of a push.
     ///
     /// # Errors
     /// [`StatementError::Malformed`], [`StatementError::Algorithm`].
@@ -195,7 +195,7 @@ impl<'a> SignedStatement<'a> {
 }
 
 impl TokenStatement {
-    /// Refuses a statement about other tokens than those of `scope`, and one outside of its validity.
+    /// Refuse a statement about other tokens than those of `scope`, and one outside of its validity.
     ///
     /// # Errors
     /// [`StatementError`] with the violated rule.
@@ -224,7 +224,7 @@ impl TokenStatement {
         time_of(self.iat)
     }
 
-    /// Revokes the tokens of a user that were issued before this time. An earlier entry is not taken back.
+    /// Revoke the tokens of a user that were issued before this time. An earlier entry is not taken back.
     pub fn revoke_user(&mut self, org: &OrganizationName, user: &Name, before: OffsetDateTime) {
         let before = before.unix_timestamp();
         let same = |known: &&mut RevokedUser| known.org == org.as_str() && known.user == user.as_str();
@@ -236,7 +236,7 @@ impl TokenStatement {
         }
     }
 
-    /// Revokes the tokens under a name of an organization that were issued before this time.
+    /// Revoke the tokens under a name of an organization that were issued before this time.
     pub fn revoke_organization(&mut self, org: &OrganizationName, before: OffsetDateTime) {
         let before = before.unix_timestamp();
         match self.organizations.iter_mut().find(|known| known.org == org.as_str()) {
@@ -245,14 +245,14 @@ impl TokenStatement {
         }
     }
 
-    /// Revokes the tokens of a session, which all end before `until`.
+    /// Revoke the tokens of a session, which all end before `until`.
     pub fn end_session(&mut self, sid: &str, until: OffsetDateTime) {
         if self.sessions.iter().all(|known| known.sid != sid) {
             self.sessions.push(EndedSession { sid: sid.to_owned(), until: until.unix_timestamp() });
         }
     }
 
-    /// Leaves out the entries whose last token has expired; `longest` is the longest lifetime of a token.
+    /// Leave out the entries whose last token has expired; `longest` is the longest lifetime of a token.
     pub fn forget_expired(&mut self, longest: time::Duration, now: OffsetDateTime) {
         let (now, longest) = (now.unix_timestamp(), longest.whole_seconds());
         self.users.retain(|entry| entry.before.saturating_add(longest) > now);
@@ -260,7 +260,7 @@ impl TokenStatement {
         self.sessions.retain(|entry| entry.until > now);
     }
 
-    /// Signs the statement with a key whose certificate, followed by its issuers, is `certificates` (DER).
+    /// Sign the statement with a key whose certificate, followed by its issuers, is `certificates` (DER).
     pub(super) fn sign(&self, key: &JwsKey, certificates: &[&[u8]]) -> Result<String, StatementError> {
         let header = StatementHeader {
             alg: ALGORITHM.to_owned(),
@@ -289,7 +289,7 @@ pub struct StatementVersion {
 }
 
 impl StatementVersion {
-    /// Compares with `next`. Returns true if it is newer, and false for the same statement.
+    /// Compare with `next`. Returns true if it is newer, and false for the same statement.
     ///
     /// # Errors
     /// [`StatementError::Rollback`] for an older one, [`StatementError::NumberReused`] for another one of this number.

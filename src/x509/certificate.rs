@@ -65,7 +65,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Parses the DER of exactly one certificate.
+    /// Parse the DER of exactly one certificate.
     ///
     /// # Errors
     /// [`X509Error::Malformed`] for anything else, for a duplicate or malformed extension, and for a serial
@@ -121,7 +121,7 @@ impl Certificate {
         Sha256::of(&self.der)
     }
 
-    /// Verifies the signature with the key of the issuer, its SubjectPublicKeyInfo (DER).
+    /// Verify the signature with the key of the issuer, its SubjectPublicKeyInfo (DER).
     ///
     /// # Errors
     /// [`SignatureError`] for a wrong signature or an unsupported algorithm.
@@ -142,14 +142,14 @@ impl Certificate {
         self.basic_constraints.is_some_and(|constraints| constraints.ca)
     }
 
-    /// Checks that `at` lies within the validity, both ends included.
+    /// Check that `at` lies within the validity, both ends included.
     #[must_use]
     pub fn is_valid_at(&self, at: OffsetDateTime) -> bool {
         self.not_before <= at && at <= self.not_after
     }
 }
 
-/// Describes an error of x509_parser, without its nested wrappers.
+/// Describe an error of x509_parser, without its nested wrappers.
 pub(super) fn parse_failure(error: &x509_parser::nom::Err<x509_parser::error::X509Error>) -> String {
     match error {
         x509_parser::nom::Err::Incomplete(_) => "it is truncated".to_owned(),

@@ -52,7 +52,7 @@ pub struct UnverifiedCrl<'a> {
 }
 
 impl<'a> UnverifiedCrl<'a> {
-    /// Parses the DER of exactly one CRL, except its entries.
+    /// Parse the DER of exactly one CRL, except its entries.
     ///
     /// # Errors
     /// [`CrlFormatError`] for malformed or unsupported CRLs.
@@ -103,7 +103,7 @@ impl<'a> UnverifiedCrl<'a> {
         None
     }
 
-    /// Verifies the signature with the key in `public_key_info` (DER).
+    /// Verify the signature with the key in `public_key_info` (DER).
     ///
     /// # Errors
     /// [`SignatureError`] for a wrong signature or an unsupported algorithm.
@@ -148,7 +148,7 @@ fn read_extensions(mut extensions: Reader<'_>) -> Result<(CrlNumber, KeyIdentifi
     Ok((number.ok_or(CrlFormatError::NoNumber)?, key_identifier.ok_or(CrlFormatError::NoKeyIdentifier)?))
 }
 
-/// Finds how an issuing distribution point limits the scope of the CRL.
+/// Find how an issuing distribution point limits the scope of the CRL.
 fn scope_fault(distribution_point: &[u8]) -> Result<CrlFormatError, DerError> {
     let mut fields = Reader::new(Reader::whole(distribution_point, tag::SEQUENCE)?);
     while !fields.is_empty() {
@@ -209,7 +209,7 @@ impl<'a> SeenExtensions<'a> {
 pub struct CrlEntryIter<'a>(Reader<'a>);
 
 impl CrlEntryIter<'_> {
-    /// Passes over the next entries while both lists have the same ones, byte for byte.
+    /// Pass over the next entries while both lists have the same ones, byte for byte.
     pub fn pass_equal(&mut self, other: &mut CrlEntryIter<'_>) {
         let (mut one, mut another) = (self.0, other.0);
         while let (Ok(first), Ok(second)) = (one.element(), another.element())
@@ -320,7 +320,7 @@ impl CrlNumber {
     }
 }
 
-/// Serializes a CRL number as text, like [`CrlNumber`].
+/// Serialize a CRL number as text, like [`CrlNumber`].
 ///
 /// RFC 5280, section 5.2.3, allows 20 octets, more than JSON parsers accept as an integer.
 ///
@@ -356,7 +356,7 @@ impl fmt::Debug for CrlNumber {
 impl FromStr for CrlNumber {
     type Err = CrlFormatError;
 
-    /// Parses the output of [`fmt::Display`]: decimal digits, or `0x` and 40 hexadecimal digits.
+    /// Parse the output of [`fmt::Display`]: decimal digits, or `0x` and 40 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, CrlFormatError> {
         if let Some(digits) = text.strip_prefix("0x") {
             return unhex(digits)

@@ -42,7 +42,7 @@ pub struct Csr {
 }
 
 impl Csr {
-    /// Parses the only CSR in a file, PEM or DER, and verifies its signature.
+    /// Parse the only CSR in a file, PEM or DER, and verify its signature.
     ///
     /// # Errors
     /// [`CsrError`] for anything but one CSR, an unsupported key type, or a wrong signature.

@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Requires that nothing follows.
+    /// Require that nothing follows.
     pub(crate) fn end(&self) -> Result<(), DerError> {
         if self.is_empty() { Ok(()) } else { Err(DerError::Trailing) }
     }
@@ -113,7 +113,7 @@ fn long_length(digits: &[u8]) -> Result<usize, DerError> {
     }
 }
 
-/// Writes a positive INTEGER in minimal form.
+/// Write a positive INTEGER in minimal form.
 pub(crate) fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
     let zeros = big_endian.iter().take_while(|octet| **octet == 0).count();
     let digits = big_endian.get(zeros..).unwrap_or_default();
@@ -125,20 +125,20 @@ pub(crate) fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
     out.extend_from_slice(digits);
 }
 
-/// Encodes an element.
+/// Encode an element.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = Vec::with_capacity(content.len() + 6);
     write_element(&mut element, tag, content);
     element
 }
 
-/// Appends an element to `out`.
+/// Append an element to `out`.
 pub(crate) fn write_element(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     header(out, tag, content.len());
     out.extend_from_slice(content);
 }
 
-/// Appends a tag and a minimal length (X.690, section 10.1).
+/// Append a tag and a minimal length (X.690, section 10.1).
 pub(crate) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
     let octets = length.to_be_bytes();

@@ -6,7 +6,7 @@ use x509_parser::time::ASN1Time;
 
 use super::der::{DerElement, DerError, Reader, tag};
 
-/// Reads a time. It ends in `Z`, and has seconds without fractions: other programs read other forms differently.
+/// Read a time. It ends in `Z`, and has seconds without fractions: other programs read other forms differently.
 pub(super) fn read(element: DerElement<'_>) -> Result<OffsetDateTime, DerError> {
     let length = match element.tag {
         tag::UTC_TIME => 13,

@@ -39,7 +39,7 @@ pub(super) struct OtherExtension {
     pub(super) critical: bool,
 }
 
-/// Tests whether a critical extension is processed. Paths are held to certificate policies; their qualifiers are for
+/// Test whether a critical extension is processed. Paths are held to certificate policies; their qualifiers are for
 /// people (RFC 5280, section 4.2.1.4).
 fn is_processed(extension: &ParsedExtension<'_>) -> bool {
     let ParsedExtension::CertificatePolicies(policies) = extension else { return false };
@@ -49,7 +49,7 @@ fn is_processed(extension: &ParsedExtension<'_>) -> bool {
 }
 
 impl Extensions {
-    /// Parses all extensions; the error gives the first invalid one.
+    /// Parse all extensions; the error gives the first invalid one.
     pub(super) fn read(list: &[X509Extension<'_>]) -> Result<Self, String> {
         let mut extensions = Self::default();
         let mut seen = Vec::with_capacity(list.len());
@@ -131,7 +131,7 @@ pub enum SubjectAltName {
 }
 
 impl SubjectAltName {
-    /// Parses all names; `None` if one is malformed, because other programs might interpret it differently.
+    /// Parse all names; `None` if one is malformed, because other programs might interpret it differently.
     pub(super) fn read_all(names: &SubjectAlternativeName<'_>) -> Option<Vec<Self>> {
         let readable = !names.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..)));
         readable.then(|| names.general_names.iter().map(Self::read).collect())

@@ -96,7 +96,7 @@ enum AttributeValue {
 }
 
 impl DirectoryName {
-    /// Parses the DER of a `Name`.
+    /// Parse the DER of a `Name`.
     pub(super) fn read(der: &[u8]) -> Result<Self, DerError> {
         let mut names = Reader::new(Reader::whole(der, tag::SEQUENCE)?);
         let (mut relative_names, mut emails) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Decodes hexadecimal digits in either case.
+/// Decode hexadecimal digits in either case.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text
         .bytes()

@@ -41,7 +41,7 @@ enum FieldValue {
     List(Vec<String>),
 }
 
-/// Describes every object in a file.
+/// Describe every object in a file.
 ///
 /// # Errors
 /// [`X509Error`] for a file without a known object, or with a damaged PEM block. An intact block with
@@ -73,7 +73,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Vec<InspectedObject>, X509Error> {
     Ok(found.collect())
 }
 
-/// Describes DER without a label by trying every type.
+/// Describe DER without a label by trying every type.
 fn bare(der: &[u8]) -> Option<InspectedObject> {
     certificate(der).ok().or_else(|| crl(der).ok()).or_else(|| csr(der).ok()).or_else(|| private_key(der))
 }
@@ -153,7 +153,7 @@ fn revoked(entry: &CrlEntry<'_>) -> Result<String, CrlFormatError> {
     Ok(format!("{} {} {reason}", entry.serial_number, rfc3339(entry.revoked_at()?)))
 }
 
-/// Describes a private key in PKCS#8, plain or encrypted, PKCS#1 or SEC 1, without reading the key itself.
+/// Describe a private key in PKCS#8, plain or encrypted, PKCS#1 or SEC 1, without reading the key itself.
 fn private_key(der: &[u8]) -> Option<InspectedObject> {
     let key = InspectedObject::new("private key");
     let (algorithm, encrypted) = private_key_algorithm(der).ok()?;
@@ -214,25 +214,25 @@ impl InspectedObject {
         self
     }
 
-    /// Adds a field.
+    /// Add a field.
     #[must_use]
     pub fn text(self, name: &'static str, value: impl fmt::Display) -> Self {
         self.with(name, FieldValue::Text(value.to_string()))
     }
 
-    /// Adds a field that is true or false.
+    /// Add a field that is true or false.
     #[must_use]
     pub fn flag(self, name: &'static str, value: bool) -> Self {
         self.with(name, FieldValue::Flag(value))
     }
 
-    /// Adds a field with a number.
+    /// Add a field with a number.
     #[must_use]
     pub fn number(self, name: &'static str, value: u64) -> Self {
         self.with(name, FieldValue::Number(value))
     }
 
-    /// Puts a field before the others, such as the file that contains the object.
+    /// Put a field before the others, such as the file that contains the object.
     #[must_use]
     pub fn preceded_by(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.fields.insert(0, (name, FieldValue::Text(value.to_string())));

@@ -47,7 +47,7 @@ impl fmt::Display for KeyIdentifier {
 impl FromStr for KeyIdentifier {
     type Err = X509Error;
 
-    /// Parses hexadecimal digits in either case, with a colon between all pairs or none.
+    /// Parse hexadecimal digits in either case, with a colon between all pairs or none.
     fn from_str(text: &str) -> Result<Self, X509Error> {
         let whole = !text.contains(':') || text.split(':').all(|pair| pair.len() == 2);
         let bytes = unhex(&text.replace(':', "")).filter(|bytes| whole && !bytes.is_empty());

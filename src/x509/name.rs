@@ -69,7 +69,7 @@ impl DistinguishedName {
     }
 }
 
-/// Escapes a value as RFC 4514 does, and control and non-ASCII characters as well, because it is logged.
+/// Escape a value as RFC 4514 does, and control and non-ASCII characters as well, because it is logged.
 pub(super) fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     push_escaped(&mut text, value);

@@ -21,7 +21,7 @@ pub struct NameConstraints {
 }
 
 impl NameConstraints {
-    /// Parses the value of the extension.
+    /// Parse the value of the extension.
     pub(super) fn read(critical: bool, value: &[u8]) -> Result<Self, DerError> {
         let mut fields = Reader::new(Reader::whole(value, tag::SEQUENCE)?);
         let mut constraints = Self { critical, permitted: Vec::new(), excluded: Vec::new(), fault: None };
@@ -80,7 +80,7 @@ impl CertificateNames {
         Some(Self(names))
     }
 
-    /// Applies the constraints of a CA above. `comparisons` is reduced by what that costs.
+    /// Apply the constraints of a CA above. `comparisons` is reduced by what that costs.
     pub(super) fn are_within(
         &self,
         constraints: &NameConstraints,
@@ -149,7 +149,7 @@ fn fault_of(base: &GeneralName) -> Option<&'static str> {
     }
 }
 
-/// Compares a name with a subtree of its form; `None` if that is not possible.
+/// Compare a name with a subtree of its form; `None` if that is not possible.
 fn compare(name: &GeneralName, base: &GeneralName, side: Side) -> Option<bool> {
     match (name, base) {
         (GeneralName::Dns(name), GeneralName::Dns(base)) => is_dns_within(name, base, side),
@@ -180,7 +180,7 @@ fn compare(name: &GeneralName, base: &GeneralName, side: Side) -> Option<bool> {
     }
 }
 
-/// Tests a DNS name for being `base` or below it. A wildcard is excluded with any name that it covers.
+/// Test a DNS name for being `base` or below it. A wildcard is excluded with any name that it covers.
 fn is_dns_within(name: &str, base: &str, side: Side) -> Option<bool> {
     let (wildcard, rest) = match name.strip_prefix("*.") {
         Some(rest) => (true, rest),
@@ -196,7 +196,7 @@ fn is_dns_within(name: &str, base: &str, side: Side) -> Option<bool> {
     Some(below(rest, base) || wildcard && side == Side::Excluded && covers())
 }
 
-/// Tests a host for a constraint on e-mail addresses or URIs: the host itself or, with a leading period, those below.
+/// Test a host for a constraint on e-mail addresses or URIs: the host itself or, with a leading period, those below.
 fn is_host_within(host: &str, base: &str) -> bool {
     let (host, base) = (host.to_ascii_lowercase(), base.to_ascii_lowercase());
     if base.starts_with('.') { host.len() > base.len() && host.ends_with(&base) } else { host == base }
@@ -213,7 +213,7 @@ fn host_of(uri: &str) -> Option<&str> {
     (is_scheme && is_host(host) && host.parse::<std::net::IpAddr>().is_err()).then_some(host)
 }
 
-/// Tests the syntax of a host name: labels of letters, digits, hyphens and underscores.
+/// Test the syntax of a host name: labels of letters, digits, hyphens and underscores.
 fn is_host(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -222,7 +222,7 @@ fn is_host(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Tests the part before the `@` for the characters of a dot-string (RFC 5321, section 4.1.2).
+/// Test the part before the `@` for the characters of a dot-string (RFC 5321, section 4.1.2).
 fn is_local_part(text: &str) -> bool {
     let is_atom = |atom: &str| {
         !atom.is_empty()

@@ -94,7 +94,7 @@ impl fmt::Debug for PemBlock {
     }
 }
 
-/// Reads the certificates in a file, PEM or DER, in order.
+/// Read the certificates in a file, PEM or DER, in order.
 ///
 /// # Errors
 /// [`X509Error`] for a file without certificates, with other objects such as a private key, or with a
@@ -113,7 +113,7 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, X509Error> {
         .collect()
 }
 
-/// Reads a file that must contain one or more objects of `kind` and no others. A DER file is one block.
+/// Read a file that must contain one or more objects of `kind` and no others. A DER file is one block.
 ///
 /// # Errors
 /// [`X509Error`] for a file without objects, with other objects such as a private key, or with a damaged
@@ -140,7 +140,7 @@ pub fn blocks_of(kind: ObjectKind, bytes: &[u8]) -> Result<Vec<PemBlock>, X509Er
     Ok(blocks)
 }
 
-/// Reads all PEM blocks in a text, which may have none.
+/// Read all PEM blocks in a text, which may have none.
 ///
 /// # Errors
 /// [`X509Error::Pem`] with the position of the first damaged block.
@@ -156,7 +156,7 @@ pub fn blocks(bytes: &[u8]) -> Result<Vec<PemBlock>, X509Error> {
     (1..).zip(parts).map(|(index, part)| block(index, part)).collect()
 }
 
-/// Reads the only PEM block of a text, after which nothing follows. No copy of its content stays in memory.
+/// Read the only PEM block of a text, after which nothing follows. No copy of its content stays in memory.
 ///
 /// # Errors
 /// [`X509Error`] for a damaged block, several blocks or none, text after the block, or invalid UTF-8.
@@ -175,7 +175,7 @@ pub fn only_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
     }
 }
 
-/// Reads the only private key of a text. No copy of it stays in memory.
+/// Read the only private key of a text. No copy of it stays in memory.
 ///
 /// Text around it, certificates beside it, and the `EC PARAMETERS` that OpenSSL writes before it are allowed.
 ///
@@ -192,7 +192,7 @@ pub fn key_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
     }
 }
 
-/// Parses one block from the text that starts with it and ends before the next.
+/// Parse one block from the text that starts with it and ends before the next.
 fn block(index: usize, text: &str) -> Result<PemBlock, X509Error> {
     if text.match_indices(END).nth(1).is_some() {
         return Err(X509Error::Pem { index: index + 1, why: "it has an END line without a BEGIN line" });
@@ -215,7 +215,7 @@ fn block(index: usize, text: &str) -> Result<PemBlock, X509Error> {
     Ok(PemBlock { label: label.to_owned(), encrypted: headers.contains("ENCRYPTED"), der })
 }
 
-/// Decodes base64 in lines. The `pem` crate takes three times as long for a CRL of a million entries, and
+/// Decode base64 in lines. The `pem` crate takes three times as long for a CRL of a million entries, and
 /// leaves a copy of each private key in memory.
 fn decode(lines: &str) -> Option<Secret> {
     let mut digits = Zeroizing::new(Vec::with_capacity(lines.len()));
@@ -228,7 +228,7 @@ fn decode(lines: &str) -> Option<Secret> {
     Some(Secret::new(std::mem::take(&mut *der)))
 }
 
-/// Detects DER: a SEQUENCE, either with a length octet that text cannot have, or without any PEM block.
+/// Detect DER: a SEQUENCE, either with a length octet that text cannot have, or without any PEM block.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, 0x80..=0xff, ..] => true,
@@ -237,13 +237,13 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
     }
 }
 
-/// Encodes `der` as PEM with `label`, in lines of 64 characters ended by a line feed.
+/// Encode `der` as PEM with `label`, in lines of 64 characters ended by a line feed.
 #[must_use]
 pub fn pem(label: &str, der: &[u8]) -> String {
     ::pem::encode_config(&Pem::new(label, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
-/// Writes the PEM of `der` line by line, so that a CRL of a million entries is not copied.
+/// Write the PEM of `der` line by line, so that a CRL of a million entries is not copied.
 ///
 /// # Errors
 /// Those of `out`.
@@ -253,7 +253,7 @@ pub fn write(kind: ObjectKind, der: &[u8], out: &mut dyn Write) -> io::Result<()
     out.flush()
 }
 
-/// Encodes secret `der` as PEM in a buffer of final size, so that no copy stays in memory.
+/// Encode secret `der` as PEM in a buffer of final size, so that no copy stays in memory.
 ///
 /// # Errors
 /// Those of the base64 encoder, which valid buffer sizes exclude.

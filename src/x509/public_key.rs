@@ -54,7 +54,7 @@ pub(super) fn unsupported_in_tls(public_key_info: &[u8]) -> Option<String> {
     (!is_supported).then(|| key_description(&key))
 }
 
-/// Describes a public key of any type: `rsa-1024`, or its object identifier.
+/// Describe a public key of any type: `rsa-1024`, or its object identifier.
 pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
     match (key_algorithm(key), key.parsed()) {
         (Some(algorithm), _) => algorithm.to_string(),

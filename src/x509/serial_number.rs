@@ -16,7 +16,7 @@ use crate::clock::{Entropy, EntropyError};
 pub struct SerialNumber([u8; 20]);
 
 impl SerialNumber {
-    /// Generates a serial number of 128 random bits.
+    /// Generate a serial number of 128 random bits.
     ///
     /// # Errors
     /// [`EntropyError`] if the generator fails.
@@ -29,7 +29,7 @@ impl SerialNumber {
         if bytes == [0; 20] { Err(EntropyError) } else { Ok(Self(bytes)) }
     }
 
-    /// Reads a big-endian number, leading zeros allowed.
+    /// Read a big-endian number, leading zeros allowed.
     ///
     /// # Errors
     /// [`X509Error::SerialNumber`] for zero or more than 20 octets.
@@ -74,7 +74,7 @@ impl fmt::Debug for SerialNumber {
 impl FromStr for SerialNumber {
     type Err = X509Error;
 
-    /// Parses hexadecimal digits; colons, as other tools print them, are ignored.
+    /// Parse hexadecimal digits; colons, as other tools print them, are ignored.
     fn from_str(text: &str) -> Result<Self, X509Error> {
         let digits: String = text.chars().filter(|c| *c != ':').collect();
         if digits.is_empty() || digits.len() > 42 {

@@ -13,7 +13,7 @@ use super::hex::{hex, unhex};
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {
-    /// Computes the digest of `bytes`.
+    /// Compute the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut digest = [0; 32];

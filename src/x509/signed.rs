@@ -46,7 +46,7 @@ impl<'a> Signed<'a> {
         }
     }
 
-    /// Verifies the signature with the key in `public_key_info` (DER).
+    /// Verify the signature with the key in `public_key_info` (DER).
     pub(crate) fn verify(&self, public_key_info: &[u8]) -> Result<(), SignatureError> {
         let public_key_info = SubjectPublicKeyInfoDer::from(public_key_info);
         let key = RawPublicKeyEntity::try_from(&public_key_info).map_err(|_| SignatureError::Unsupported)?;

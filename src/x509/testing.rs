@@ -116,7 +116,7 @@ impl Root {
         params.signed_by(&self.0).unwrap().der().to_vec()
     }
 
-    /// Changes the elements of a body signed by this root, and signs it again.
+    /// Change the elements of a body signed by this root, and sign it again.
     pub(crate) fn resign(&self, der: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
         let mut outer = Reader::new(Reader::whole(der, tag::SEQUENCE).unwrap());
         let mut body = Reader::new(outer.expect(tag::SEQUENCE).unwrap());
@@ -133,7 +133,7 @@ impl Root {
     }
 }
 
-/// Encodes one element.
+/// Encode one element.
 pub(crate) fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let digits = &length[length.iter().position(|octet| *octet != 0).unwrap_or(7)..];
@@ -157,7 +157,7 @@ pub(crate) fn revoke(serial: u64, reason: Option<rcgen::RevocationReason>) -> Re
     }
 }
 
-/// Encodes an extension below `id-ce` (2.5.29).
+/// Encode an extension below `id-ce` (2.5.29).
 pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
     let flag: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
     let id = [6, 3, 0x55, 0x1d, id];
@@ -165,7 +165,7 @@ pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
 }
 
 impl Root {
-    /// Changes the extensions of a certificate signed by this CA, and signs it again.
+    /// Change the extensions of a certificate signed by this CA, and sign it again.
     pub(crate) fn with_extensions(
         &self,
         der: &[u8],

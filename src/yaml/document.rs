@@ -24,7 +24,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses `bytes`; error messages call them `file`.
+    /// Parse `bytes`; error messages call them `file`.
     ///
     /// # Errors
     /// [`YamlProblem`] unless they are one valid document of at most [`LIMIT`] bytes.
@@ -54,7 +54,7 @@ impl Document {
         Ok(document)
     }
 
-    /// Deserializes the values.
+    /// Deserialize the values.
     ///
     /// # Errors
     /// The first [`YamlProblem`]: a wrong type, a missing key or an unknown key.
@@ -119,7 +119,7 @@ impl Place<'_> {
         }
     }
 
-    /// Reports a mistake at this place; `message` follows the displayed path.
+    /// Report a mistake at this place; `message` follows the displayed path.
     pub fn problem(&self, message: impl fmt::Display) -> YamlProblem {
         let message =
             if self.segments.is_empty() { message.to_string() } else { format!("{self}: {message}") };

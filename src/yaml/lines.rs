@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::segment::PathSegment;
 
-/// Maps the path of every value in `text` to its line, counted from one.
+/// Map the path of every value in `text` to its line, counted from one.
 pub(super) fn line_index(text: &str) -> HashMap<Vec<PathSegment>, usize> {
     let mut lines = HashMap::new();
     let walk = Lines { path: &mut Vec::new(), lines: &mut lines };

@@ -15,7 +15,7 @@ pub struct YamlProblem {
 }
 
 impl YamlProblem {
-    /// Creates a problem of `file`. The message may quote the file, so it is truncated and its control
+    /// Create a problem of `file`. The message may quote the file, so it is truncated and its control
     /// characters are escaped.
     #[must_use]
     pub fn new(file: &str, line: Option<usize>, message: &str) -> Self {

@@ -34,7 +34,7 @@ pub(crate) enum KeyFiles {
 }
 
 impl KeyFiles {
-    /// Checks a file that determines trust. For offline commands it must only be readable.
+    /// Check a file that determines trust. For offline commands it must only be readable.
     pub(crate) fn check(self, path: &Path) -> Result<(), FileError> {
         match self {
             Self::Checked => files::check_write_protected(path),
@@ -76,12 +76,12 @@ impl<'a> Item<'a> {
         Self { value, place, problems }
     }
 
-    /// Reports a problem at the place of the value.
+    /// Report a problem at the place of the value.
     pub(crate) fn report(&self, message: impl fmt::Display) {
         self.problems.own.borrow_mut().push(self.place.problem(message));
     }
 
-    /// Reports a missing directory, with the command that creates it. Further values that need it are not reported.
+    /// Report a missing directory, with the command that creates it. Further values that need it are not reported.
     pub(crate) fn report_missing_directory(&self, directory: &Path) {
         let mut missing = self.problems.missing_directories.borrow_mut();
         if missing.iter().all(|known| known != directory) {
@@ -96,7 +96,7 @@ impl<'a> Item<'a> {
         self.problems.key_files
     }
 
-    /// Records a file to load.
+    /// Record a file to load.
     pub(crate) fn names_loaded(&self, path: &Path) {
         self.problems.loaded_files.borrow_mut().push(path.to_owned());
     }
@@ -111,17 +111,17 @@ impl<'a> Item<'a> {
         self.place.line().unwrap_or(1)
     }
 
-    /// Returns true for text.
+    /// Return true for text.
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
     }
 
-    /// Returns true for a list.
+    /// Return true for a list.
     pub(crate) fn is_list(&self) -> bool {
         self.value.is_sequence()
     }
 
-    /// Returns true for a mapping.
+    /// Return true for a mapping.
     pub(crate) fn is_mapping(&self) -> bool {
         self.value.is_mapping()
     }
@@ -235,7 +235,7 @@ impl<'a> Fields<'a> {
         item
     }
 
-    /// Reports every unknown key, after all keys of the schema were read.
+    /// Report every unknown key, after all keys of the schema were read.
     pub(crate) fn finish(self) {
         for key in self.schema.keys {
             let was_read = self.asked.contains(&key.name);
@@ -244,7 +244,7 @@ impl<'a> Fields<'a> {
         self.report_unknown();
     }
 
-    /// Reports every unknown key, while other keys of the schema may remain unread.
+    /// Report every unknown key, while other keys of the schema may remain unread.
     pub(crate) fn report_unknown(&self) {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 /// Nesting limit of mappings and sequences.
 const DEPTH_LIMIT: usize = 16;
 
-/// Refuses a text that is not one structurally valid document.
+/// Refuse a text that is not one structurally valid document.
 pub(super) fn check_structure(text: &str) -> Result<(), serde_yaml::Error> {
     // Without aliases, a value takes at least a byte: a document with more values than bytes is a bomb.
     let mut left = text.len().saturating_add(1);

@@ -26,12 +26,12 @@ pub(crate) enum ValueError {
     Size { given: String },
 }
 
-/// Checks that the directory of a file exists; the file itself need not.
+/// Check that the directory of a file exists; the file itself need not.
 pub(crate) fn in_directory(path: &Path) -> Result<(), FileError> {
     files::check_directory(files::parent(path))
 }
 
-/// Reads the path of a file that passes `check`.
+/// Read the path of a file that passes `check`.
 pub(crate) fn file(
     item: &Item<'_>,
     base: &Path,
@@ -40,7 +40,7 @@ pub(crate) fn file(
     checked(item, base, check, files::parent)
 }
 
-/// Reads the path of a directory that passes `check`.
+/// Read the path of a directory that passes `check`.
 pub(crate) fn directory(
     item: &Item<'_>,
     base: &Path,
@@ -49,7 +49,7 @@ pub(crate) fn directory(
     checked(item, base, check, |path| path)
 }
 
-/// Reads a path that passes `check`. `directory_of` is the directory that has to exist for it.
+/// Read a path that passes `check`. `directory_of` is the directory that has to exist for it.
 fn checked(
     item: &Item<'_>,
     base: &Path,
@@ -78,13 +78,13 @@ fn checked(
     }
 }
 
-/// Reads the path of a file that is loaded with the configuration and determines trust: other users must not be
+/// Read the path of a file that is loaded with the configuration and determines trust: other users must not be
 /// able to write it.
 pub(crate) fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
     loaded(item, base, |path| item.key_files().check(path))
 }
 
-/// Reads the path of a file that is loaded with the configuration and passes `check`.
+/// Read the path of a file that is loaded with the configuration and passes `check`.
 pub(crate) fn loaded(
     item: &Item<'_>,
     base: &Path,
@@ -96,12 +96,12 @@ pub(crate) fn loaded(
     })
 }
 
-/// Reads a duration, such as `90s` or `1d12h`.
+/// Read a duration, such as `90s` or `1d12h`.
 pub(crate) fn duration(item: &Item<'_>) -> Option<Duration> {
     with_unit(item, duration_of)
 }
 
-/// Reads a duration by `parse`. Reports a number without a unit.
+/// Read a duration by `parse`. Report a number without a unit.
 pub(crate) fn with_unit<E: std::error::Error>(
     item: &Item<'_>,
     parse: impl FnOnce(&str) -> Result<Duration, E>,
@@ -117,12 +117,12 @@ pub(crate) fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
 
-/// Parses an IP address and a port.
+/// Parse an IP address and a port.
 pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, ValueError> {
     text.parse().map_err(|_| ValueError::Address { given: text.to_owned() })
 }
 
-/// Reads a count, 1 to 1000000.
+/// Read a count, 1 to 1000000.
 pub(crate) fn count(item: &Item<'_>) -> Option<usize> {
     match usize::try_from(item.number()?) {
         Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
@@ -133,7 +133,7 @@ pub(crate) fn count(item: &Item<'_>) -> Option<usize> {
     }
 }
 
-/// Reads a size in bytes, such as `64KiB` or `10MiB`.
+/// Read a size in bytes, such as `64KiB` or `10MiB`.
 pub(crate) fn size(item: &Item<'_>) -> Option<u64> {
     if let Some(given) = item.bare_number() {
         item.report(ValueError::Size { given: given.to_string() });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Writes `value` as YAML.
+/// Write `value` as YAML.
 ///
 /// # Errors
 /// An error of `f`, or a value that YAML cannot express.

@@ -39,7 +39,7 @@ pub struct CreatedBackup {
     pub files: Vec<String>,
 }
 
-/// Writes a backup of the home to `file`, which must not exist. `with_issued` includes the certificates
+/// Write a backup of the home to `file`, which must not exist. `with_issued` includes the certificates
 /// and keys in `issued/`.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ impl EncryptedFile {
         Ok(Self { temporary, sink, is_delivered: false })
     }
 
-    /// Renames the synced file to its destination, which must not exist.
+    /// Rename the synced file to its destination, which must not exist.
     fn deliver(mut self, file: &Path) -> Result<(), FileError> {
         files::place_new(&self.temporary, file)?;
         self.is_delivered = true;
@@ -125,7 +125,7 @@ impl Drop for EncryptedFile {
     }
 }
 
-/// Takes a snapshot that matches the CRL on disk, and returns that CRL.
+/// Take a snapshot that matches the CRL on disk, and return that CRL.
 fn settled_snapshot(cluster: &Cluster, snapshot: &Path) -> Result<Vec<u8>, BackupError> {
     for _ in 0..TRIES {
         if let Some(crl) = snapshot_with_crl(cluster, snapshot)? {
@@ -203,7 +203,7 @@ impl<W: Write> Writer<'_, W> {
         Ok(self.files)
     }
 
-    /// Writes the files of a directory that are parts of the kind given by `part`.
+    /// Write the files of a directory that are parts of the kind given by `part`.
     fn write_directory(&mut self, directory: &Path, part: fn(String) -> Part) -> Result<(), BackupError> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),

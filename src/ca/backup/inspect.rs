@@ -12,7 +12,7 @@ use crate::identity::TrustDomain;
 use crate::secret::Secret;
 use crate::x509::trust::TrustBundle;
 
-/// Verifies that a backup is complete and consistent, without restoring it.
+/// Verify that a backup is complete and consistent, without restoring it.
 ///
 /// # Errors
 /// [`BackupError`].
@@ -33,7 +33,7 @@ pub struct BackupContents {
     pub parts: BTreeMap<String, Secret>,
 }
 
-/// Verifies a backup and returns the settings and issued files that `wanted` selects by name, such as
+/// Verify a backup and return the settings and issued files that `wanted` selects by name, such as
 /// `issued/user-alice.crt`.
 ///
 /// # Errors

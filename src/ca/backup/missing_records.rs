@@ -23,7 +23,7 @@ pub(super) struct VerifiedCrl {
 }
 
 impl VerifiedCrl {
-    /// Reads all CRLs in a file. One of another issuer is an error.
+    /// Read all CRLs in a file. One of another issuer is an error.
     pub(super) fn read(
         path: &Path,
         trust: &TrustBundle,
@@ -65,7 +65,7 @@ impl MissingRecords {
         (count(self.certificates.len()), count(self.revocations.len()))
     }
 
-    /// Finds records in `other` that `restored` lacks.
+    /// Find records in `other` that `restored` lacks.
     pub(super) fn find_in_inventory(
         &mut self,
         restored: &Inventory,
@@ -94,7 +94,7 @@ impl MissingRecords {
         Ok(())
     }
 
-    /// Finds certificates in a directory that the root signed and `restored` lacks. `directory` and `home`
+    /// Find certificates in a directory that the root signed and `restored` lacks. `directory` and `home`
     /// are absolute.
     pub(super) fn find_in_directory(
         &mut self,
@@ -141,7 +141,7 @@ impl MissingRecords {
         Ok(())
     }
 
-    /// Finds revocations in a CRL that `restored` lacks. Certificates must have been found before.
+    /// Find revocations in a CRL that `restored` lacks. Certificates must have been found before.
     ///
     /// # Errors
     /// [`BackupError::RevokedUnknown`] for certificates without any record.
@@ -189,7 +189,7 @@ impl MissingRecords {
         }
     }
 
-    /// Adds all records to the transaction.
+    /// Add all records to the transaction.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
         for MissingCertificate { issuer, reservation, certificate, issued_at } in &self.certificates {
             transaction = transaction.adopt(issuer, reservation, certificate, *issued_at)?;
@@ -201,7 +201,7 @@ impl MissingRecords {
     }
 }
 
-/// Reads a certificate from a `.crt` file. `None` for other files and other contents.
+/// Read a certificate from a `.crt` file. `None` for other files and other contents.
 fn read_certificate(path: &Path) -> Result<Option<Certificate>, FileError> {
     if path.extension().is_none_or(|extension| extension != "crt") {
         return Ok(None);

@@ -43,7 +43,7 @@ impl Part {
         }
     }
 
-    /// Parses a name in the archive. `None` for any other name, in particular one that leads out of the
+    /// Parse a name in the archive. `None` for any other name, in particular one that leads out of the
     /// home.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         let fixed = [Self::Manifest, Self::Database, Self::Key, Self::Certificate, Self::Crl];

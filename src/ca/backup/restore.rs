@@ -31,7 +31,7 @@ pub struct RestoreOptions<'a> {
     pub file: &'a Path,
     /// Passphrase of the backup.
     pub passphrase: &'a Secret,
-    /// Adds records to the backup that it lacks.
+    /// Add records to the backup that it lacks.
     pub reconcile: bool,
     /// Paths of newer CRLs, such as a gateway's.
     pub crls: &'a [PathBuf],
@@ -75,7 +75,7 @@ pub struct Restored {
     pub revocations: u64,
 }
 
-/// Restores a backup into an empty home, or over a home of the same cluster. A crash leaves either the
+/// Restore a backup into an empty home, or over a home of the same cluster. A crash leaves either the
 /// old home or the new one.
 ///
 /// # Errors
@@ -176,7 +176,7 @@ enum Relation {
 }
 
 impl Relation {
-    /// Compares audit chains: one contains the head of the other, or neither does.
+    /// Compare audit chains: one contains the head of the other, or neither does.
     fn of(verified: &VerifiedBackup, existing: &Inventory) -> Result<Self, StoreError> {
         let (ours, theirs) = (verified.inventory.head_of_changes()?, existing.head_of_changes()?);
         let contains = |inventory: &Inventory, head: crate::audit::Head| {
@@ -298,7 +298,7 @@ impl KnownCrls {
         Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, crls, confirmed_by })
     }
 
-    /// Refuses a backup without proof that its CRL is the newest. Otherwise the next CRL would reuse a
+    /// Refuse a backup without proof that its CRL is the newest. Otherwise the next CRL would reuse a
     /// number, and revocations would be lost.
     fn require_newest_crl_number(
         &self,
@@ -311,7 +311,7 @@ impl KnownCrls {
         Err(BackupError::NewestCrlUnknown { number: verified.crl_number, made_at: verified.manifest.made_at })
     }
 
-    /// Refuses a backup that lacks later revocations, unless they are added and all of them are available.
+    /// Refuse a backup that lacks later revocations, unless they are added and all of them are available.
     fn refuse_lost_revocations(&self, options: &RestoreOptions<'_>) -> Result<(), BackupError> {
         let backup = CrlNumber::from(self.backup);
         let at_gateways = options.enforced.iter().filter(|enforced| enforced.issuer == self.issuer);
@@ -338,7 +338,7 @@ impl KnownCrls {
     }
 }
 
-/// Adds missing records to the backup's inventory. Returns the number of certificates and revocations.
+/// Add missing records to the backup's inventory. Return the number of certificates and revocations.
 fn reconcile(
     home: &Home,
     verified: &mut VerifiedBackup,
@@ -406,7 +406,7 @@ fn has_key(home: &Home, verified: &VerifiedBackup) -> Result<bool, BackupError> 
     }
 }
 
-/// Renames a file from the scratch directory to the temporary name of its destination.
+/// Rename a file from the scratch directory to the temporary name of its destination.
 fn adopt(home: &Home, part: &Part, waiting: &Path) -> Result<Staged, BackupError> {
     let path = part.path(home);
     let temporary = Staged::temporary_path(&path, TAG);

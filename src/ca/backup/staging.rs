@@ -30,7 +30,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Creates `.NAME.RANDOM.tmp` beside `file`.
+    /// Create `.NAME.RANDOM.tmp` beside `file`.
     pub(super) fn beside(file: &Path, context: &Context) -> Result<Self, BackupError> {
         let mut random = [0; 8];
         context.entropy.fill(&mut random)?;
@@ -55,7 +55,7 @@ impl Scratch {
     }
 }
 
-/// Removes temporary files and directories beside `file` that killed processes left. They are best effort: the next
+/// Remove temporary files and directories beside `file` that killed processes left. They are best effort: the next
 /// process tries again.
 pub(super) fn sweep(file: &Path) {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -88,7 +88,7 @@ pub(in crate::ca) fn is_interrupted(home: &Home) -> bool {
     files::occupied(&home.directory().join(JOURNAL))
 }
 
-/// Replaces the home's files by the staged parts. After a crash, all or none of them are replaced.
+/// Replace the home's files by the staged parts. After a crash, all or none of them are replaced.
 pub(super) fn commit(home: &Home, parts: &[Part], lock: &DirectoryLock) -> Result<(), FileError> {
     for part in parts {
         if let Some(staged) = Staged::adopt(&part.path(home), TAG) {
@@ -105,7 +105,7 @@ pub(super) fn commit(home: &Home, parts: &[Part], lock: &DirectoryLock) -> Resul
     finish_interrupted(home, lock)
 }
 
-/// Completes the renames of an interrupted restore, if there is one. The lock excludes other processes.
+/// Complete the renames of an interrupted restore, if there is one. The lock excludes other processes.
 pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> Result<(), FileError> {
     let journal = home.directory().join(JOURNAL);
     if !files::occupied(&journal) {
@@ -133,7 +133,7 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
     files::sync_directory(home.directory())
 }
 
-/// Removes files of an earlier restore that was not committed. They were never in use.
+/// Remove files of an earlier restore that was not committed. They were never in use.
 pub(super) fn remove_leftover(home: &Home) -> Result<(), FileError> {
     let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
     for directory in [home.directory().to_owned(), home.issued()] {
@@ -153,7 +153,7 @@ pub(super) fn remove_leftover(home: &Home) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes the write-ahead log of a replaced inventory, which SQLite would apply to the new one.
+/// Remove the write-ahead log of a replaced inventory, which SQLite would apply to the new one.
 fn remove_log(database: &Path) -> Result<(), FileError> {
     for suffix in ["-wal", "-shm", "-journal"] {
         let mut name = database.as_os_str().to_owned();

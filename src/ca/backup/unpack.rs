@@ -46,7 +46,7 @@ pub(super) struct VerifiedBackup {
     pub(super) trust: TrustBundle,
 }
 
-/// Reads a backup to its end. Writes the inventory to `ca.db` in `directory`, and passes settings and
+/// Read a backup to its end. Write the inventory to `ca.db` in `directory`, and pass settings and
 /// issued files to `others`. The rest, in particular the root key, stays in memory.
 pub(super) fn unpack(
     file: &Path,
@@ -106,7 +106,7 @@ pub(super) fn unpack(
 }
 
 impl Unpacked {
-    /// Refuses a backup whose parts contradict each other.
+    /// Refuse a backup whose parts contradict each other.
     pub(super) fn verify(self, context: &Context) -> Result<VerifiedBackup, BackupError> {
         let inconsistent = |why| BackupError::Inconsistent { why };
         // Only this copy is migrated; a backup of an older version stays as it is.
@@ -159,7 +159,7 @@ fn read_manifest(entry: &mut impl Read) -> Result<Manifest, BackupError> {
     serde_json::from_slice(&text).map_err(malformed)
 }
 
-/// Reads a settings or issued file. It may be a key, so the buffer is zeroized on drop.
+/// Read a settings or issued file. It may be a key, so the buffer is zeroized on drop.
 pub(super) fn read_small(mut contents: &mut dyn Read) -> Result<Secret, BackupError> {
     read(&mut contents, files::SMALL_FILE).map(Secret::new)
 }
@@ -185,7 +185,7 @@ fn write_database(entry: &mut impl Read, path: &Path) -> Result<(), BackupError>
     Ok(())
 }
 
-/// Distinguishes altered contents from read errors.
+/// Distinguish altered contents from read errors.
 fn unreadable(error: io::Error) -> BackupError {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => AgeError::Altered.into(),

@@ -1,6 +1,6 @@
 //! Codes of findings that no error has, in one table.
 
-/// Declares [`DoctorCode`]: one line for each finding, with the situation that it reports.
+/// Declare [`DoctorCode`]: one line for each finding, with the situation that it reports.
 macro_rules! doctor_codes {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)+) => {
         /// Finding of `doctor` itself. The finding of a failed check has the code of its error.

@@ -15,7 +15,7 @@ use crate::files;
 use crate::profile::ProfileSet;
 use crate::x509::trust::TrustBundle;
 
-/// Examines the home as of the context's time. Calls `progress` with the number of records and audit entries checked
+/// Examine the home as of the context's time. Call `progress` with the number of records and audit entries checked
 /// since the last call; [`examination_size`] is their sum.
 ///
 /// # Errors
@@ -68,7 +68,7 @@ pub fn examination_size(home: &Home, context: &Context) -> u64 {
 }
 
 impl Examiner<'_> {
-    /// Runs the checks that need the inventory. An error means that the inventory cannot be read.
+    /// Run the checks that need the inventory. An error means that the inventory cannot be read.
     fn check_inventory(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         self.check_clock(cluster)?;
         self.check_root_key(cluster);

@@ -40,7 +40,7 @@ impl Examiner<'_> {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Appends the findings of a part of the work.
+    /// Append the findings of a part of the work.
     pub(super) fn append(&mut self, part: Self) {
         self.0.extend(part.0);
     }
@@ -51,7 +51,7 @@ impl Findings {
         self
     }
 
-    /// Reports a file that is more accessible than `allowed` or belongs to another user. Symbolic links are
+    /// Report a file that is more accessible than `allowed` or belongs to another user. Symbolic links are
     /// not followed, since their targets may belong to others.
     pub(super) fn check_mode(&mut self, path: &Path, allowed: u32, code: &'static str) {
         let metadata = match fs::symlink_metadata(path) {
@@ -78,7 +78,7 @@ impl Findings {
         }
     }
 
-    /// Adds an error with its causes and the affected path.
+    /// Add an error with its causes and the affected path.
     pub(super) fn add_error(
         &mut self,
         code: &'static str,

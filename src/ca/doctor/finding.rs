@@ -74,7 +74,7 @@ impl Examination {
         self.findings.iter().all(|finding| finding.severity == Severity::Note)
     }
 
-    /// Adds a finding of another check.
+    /// Add a finding of another check.
     pub fn add(&mut self, severity: Severity, code: &'static str, message: String) {
         self.findings.push(Finding { severity, code, message, repair: None });
         self.findings.sort_by_key(|finding| finding.severity);

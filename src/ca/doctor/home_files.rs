@@ -19,7 +19,7 @@ use crate::x509::SerialNumber;
 const TEMPORARY: &str = ".tmp";
 
 impl Examiner<'_> {
-    /// Checks owner and permissions of the home's files.
+    /// Check owner and permissions of the home's files.
     pub(super) fn check_modes(&mut self) {
         self.found.check_mode(self.home.directory(), 0o700, "file.exposed");
         if let Err(error) = files::check_path(self.home.given()) {
@@ -97,7 +97,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Reports a temporary file. It can be removed unless its tag is the serial number of an issued
+    /// Report a temporary file. It can be removed unless its tag is the serial number of an issued
     /// certificate: it may be the only copy of that certificate's key.
     fn check_leftover(
         &mut self,

@@ -32,7 +32,7 @@ pub(super) struct IssuedFiles {
 }
 
 impl IssuedFiles {
-    /// Lists the directory, which may be missing.
+    /// List the directory, which may be missing.
     pub(super) fn list(directory: &Path) -> Result<Self, FileError> {
         let mut listed = Self { directory: directory.to_owned(), ..Self::default() };
         let unreadable = |source| FileError::Io { doing: "list", path: directory.to_owned(), source };
@@ -73,7 +73,7 @@ impl IssuedFiles {
 }
 
 impl Examiner<'_> {
-    /// Checks all pairs in `issued/`. `recorded` has the hashes of the names that the inventory records.
+    /// Check all pairs in `issued/`. `recorded` has the hashes of the names that the inventory records.
     pub(super) fn check_issued(
         &mut self,
         cluster: &Cluster,

@@ -51,7 +51,7 @@ impl MissingFiles {
 }
 
 impl Examiner<'_> {
-    /// Checks the CRL file: valid, current, and consistent with the inventory.
+    /// Check the CRL file: valid, current, and consistent with the inventory.
     pub(super) fn check_crl_file(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
         let read = files::read(&self.home.crl(), files::CRL_FILE).map_err(CaError::from).and_then(|bytes| {
             let read = ReadCrls::read(&bytes, bundle, self.now)?;
@@ -113,7 +113,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Checks every valid certificate: its chain, its files, its profile. Returns the hashes of all names that the
+    /// Check every valid certificate: its chain, its files, its profile. Return the hashes of all names that the
     /// inventory records in `issued/`.
     pub(super) fn check_records(
         &mut self,

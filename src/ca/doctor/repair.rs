@@ -1,4 +1,4 @@
-//! Repairs that cannot lose anything.
+//! Repair that cannot lose anything.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::error::Coded;
 use crate::files::FileError;
 use crate::profile::ProfileSet;
 
-/// Makes the repairs that lose nothing, and examines the home again.
+/// Make the repairs that lose nothing, and examine the home again.
 ///
 /// # Errors
 /// The errors of [`examine`], and failures to change or remove a file.
@@ -48,7 +48,7 @@ pub fn repair(
     Ok(after)
 }
 
-/// Opens the home for writing, which completes interrupted work, and removes leftover files.
+/// Open the home for writing, which completes interrupted work, and remove leftover files.
 fn recover_and_clean_up(
     home: &Home,
     context: &Context,

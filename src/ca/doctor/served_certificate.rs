@@ -18,7 +18,7 @@ use crate::x509::trust::Purpose;
 /// A served certificate is reported this long before it expires.
 const EXPIRY_WARNING: Duration = Duration::days(30);
 
-/// Checks the chain that a server presented for `host`: trust, name, revocation, and whether it is the
+/// Check the chain that a server presented for `host`: trust, name, revocation, and whether it is the
 /// newest of its identity.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Checks and locks that precede every use of a home.
+//! Check and lock that precede every use of a home.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -30,7 +30,7 @@ pub(in crate::ca) enum PreparedDirectory {
 }
 
 impl Home {
-    /// Checks that the directory is a home that other users cannot access. Completes an interrupted
+    /// Check that the directory is a home that other users cannot access. Complete an interrupted
     /// restore.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl Home {
         }
     }
 
-    /// Prepares the directory for `initialize`: creates it if missing, and closes an empty one to other
-    /// users. Refuses a non-empty directory that is accessible to others.
+    /// Prepare the directory for `initialize`: creates it if missing, and close an empty one to other
+    /// users. Refuse a non-empty directory that is accessible to others.
     pub(in crate::ca) fn prepare(&self) -> Result<PreparedDirectory, CaError> {
         let is_new = !files::occupied(self.directory());
         files::make_private_directory(self.directory())?;
@@ -85,7 +85,7 @@ impl Home {
         Ok(PreparedDirectory::Restricted { from: before.mode() & 0o7777 })
     }
 
-    /// Undoes [`Home::prepare`] after a failure, unless the directory has a file by now.
+    /// Undo [`Home::prepare`] after a failure, unless the directory has a file by now.
     pub(in crate::ca) fn undo_preparation(&self, prepared: PreparedDirectory) {
         match prepared {
             PreparedDirectory::Created => {
@@ -101,7 +101,7 @@ impl Home {
         }
     }
 
-    /// Locks this home for changes until the lock is dropped. Completes an interrupted restore first.
+    /// Lock this home for changes until the lock is dropped. Complete an interrupted restore first.
     pub(in crate::ca) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
         let lock = DirectoryLock::acquire(self.directory(), LOCK_TIMEOUT, clock)?;
         finish_interrupted(self, &lock)?;

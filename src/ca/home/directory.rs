@@ -20,7 +20,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// Refers to the home at `directory`, which need not exist yet.
+    /// Refer to the home at `directory`, which need not exist yet.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
@@ -29,7 +29,7 @@ impl Home {
         Self { given: directory.clone(), directory }
     }
 
-    /// Records the path that the user gave, before its symbolic links were resolved.
+    /// Record the path that the user gave, before its symbolic links were resolved.
     #[must_use]
     pub fn given_as(self, given: impl Into<PathBuf>) -> Self {
         Self { given: given.into(), ..self }

@@ -23,7 +23,7 @@ pub struct InventoryWriter {
 }
 
 impl InventoryWriter {
-    /// Takes the lock and opens the inventory.
+    /// Take the lock and open the inventory.
     ///
     /// # Errors
     /// [`CaError`] if there is no cluster, another process holds the lock, or the inventory is not
@@ -41,7 +41,7 @@ impl InventoryWriter {
         &self.cluster
     }
 
-    /// Adds an entry about a certificate to the audit chain.
+    /// Add an entry about a certificate to the audit chain.
     ///
     /// # Errors
     /// [`CaError::Store`] if the inventory cannot be written.
@@ -58,7 +58,7 @@ impl InventoryWriter {
         Ok(())
     }
 
-    /// Makes one change, which takes the transaction and returns it to be committed.
+    /// Make one change, which takes the transaction and returns it to be committed.
     ///
     /// # Errors
     /// The error of the change, then nothing is changed, or that of the inventory.
@@ -73,7 +73,7 @@ impl InventoryWriter {
         Ok(result)
     }
 
-    /// Deletes the private key of a certificate from this machine, records that, and returns its path.
+    /// Delete the private key of a certificate from this machine, records that, and return its path.
     ///
     /// The file is deleted right before the record is committed. A crash in between never leaves a key that
     /// the record says is deleted.

@@ -40,7 +40,7 @@ impl StagedFile {
 }
 
 impl Authority {
-    /// Completes or undoes all pending work. Called once, when the home is opened for writing.
+    /// Complete or undo all pending work. Called once, when the home is opened for writing.
     pub(in crate::ca) fn recover(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
         let mut found = Vec::new();
         for record in self.cluster.inventory.reserved()? {
@@ -62,7 +62,7 @@ impl Authority {
         Ok(found)
     }
 
-    /// Puts certificates back on hold whose release an interrupted process recorded, but did not sign. Without the
+    /// Put certificates back on hold whose release an interrupted process recorded, but did not sign. Without the
     /// signature, the release could be the work of another program.
     fn restore_holds(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
         let releases = self.evidence.unsigned_releases.as_mut().map(std::mem::take).unwrap_or_default();
@@ -181,7 +181,7 @@ struct FileState {
 }
 
 impl FileState {
-    /// Reads the file at `path`, which belongs to `new` and may still be that of `old`.
+    /// Read the file at `path`, which belongs to `new` and may still be that of `old`.
     fn read(
         path: &Path,
         tag: &str,

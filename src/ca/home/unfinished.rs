@@ -9,7 +9,7 @@ use crate::files::{self, Placement, Staged};
 /// Tag in the names of temporary files that `initialize` creates.
 pub(in crate::ca) const TAG: &str = "initialize";
 
-/// Renames all files to their final names. The inventory comes last, since it makes the directory a
+/// Rename all files to their final names. The inventory comes last, since it makes the directory a
 /// home.
 pub(in crate::ca) fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
     files::sync_directory(home.directory())?;
@@ -27,7 +27,7 @@ pub(in crate::ca) fn is_unfinished(home: &Home) -> bool {
     Staged::temporary_path(&home.database(), TAG).is_file()
 }
 
-/// Completes or removes an interrupted `initialize`.
+/// Complete or remove an interrupted `initialize`.
 ///
 /// It is completed if a file already has its final name, so that the key is not lost. Otherwise its
 /// files are removed, which loses nothing because no caller has seen them. True if files were removed.
@@ -54,7 +54,7 @@ pub(in crate::ca) fn resume_or_remove(home: &Home) -> Result<bool, CaError> {
     Ok(removed_leftovers)
 }
 
-/// Removes an unused inventory with SQLite's auxiliary files. Errors are ignored: the next `initialize`
+/// Remove an unused inventory with SQLite's auxiliary files. Errors are ignored: the next `initialize`
 /// removes what remains.
 pub(in crate::ca) fn remove_database(path: &std::path::Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {

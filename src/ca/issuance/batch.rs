@@ -43,7 +43,7 @@ const LARGEST_BATCH: usize = 4_000;
 const SMALLEST_BATCH: usize = 250;
 
 impl Authority {
-    /// Runs all jobs in batches and keeps their order. One batch is signed while the one before it is committed and
+    /// Run all jobs in batches and keep their order. One batch is signed while the one before it is committed and
     /// placed.
     pub(in crate::ca) fn run(
         &mut self,
@@ -115,7 +115,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Waits for the signatures, records the certificates, and places their files.
+    /// Wait for the signatures, record the certificates, and place their files.
     fn finish(
         &mut self,
         batch: &Batch<'_>,
@@ -138,7 +138,7 @@ impl Recorder<'_> {
     }
 }
 
-/// Syncs a few files one by one, and many with one call per file system.
+/// Sync a few files one by one, and many with one call per file system.
 fn make_durable(pairs: &[StagedPair], directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     if pairs.len() > 4 {
         return Ok(directories.iter().try_for_each(|directory| files::sync_filesystem(directory))?);
@@ -146,7 +146,7 @@ fn make_durable(pairs: &[StagedPair], directories: &BTreeSet<&Path>) -> Result<(
     Ok(pairs.iter().try_for_each(StagedPair::sync)?)
 }
 
-/// Renames all files to their final names. Failures do not stop the others. A failed pair stays pending
+/// Rename all files to their final names. Failures do not stop the others. A failed pair stays pending
 /// in the inventory, so that the next command reports it.
 fn place_pairs(pairs: Vec<StagedPair>, directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     let mut first_failure = Ok(());

@@ -15,7 +15,7 @@ use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
 use crate::x509::{Certificate, ExtendedKeyUsage, KeyIdentifier, KeyUsage, SerialNumber, SubjectAltName};
 
-/// Signs the certificate of `plan` for `public_key`, then parses it and verifies it against the plan,
+/// Sign the certificate of `plan` for `public_key`, then parse it and verify it against the plan,
 /// so that no layer in between can add anything.
 pub(in crate::ca) fn sign_leaf(
     plan: &LeafPlan,
@@ -55,7 +55,7 @@ pub(in crate::ca) struct TokenCertificatePlan<'a> {
     pub(in crate::ca) not_after: OffsetDateTime,
 }
 
-/// Signs the certificate of a key for tokens, then parses it and verifies it.
+/// Sign the certificate of a key for tokens, then parse it and verify it.
 pub(in crate::ca) fn sign_token_signer(
     signer: &TokenCertificatePlan<'_>,
     serial_number: SerialNumber,
@@ -86,7 +86,7 @@ pub(in crate::ca) fn sign_token_signer(
     }
 }
 
-/// Signs the root of `plan` with its own key, then parses it and verifies it against the plan.
+/// Sign the root of `plan` with its own key, then parse it and verify it against the plan.
 pub(in crate::ca) fn sign_root(
     plan: &RootPlan,
     serial_number: SerialNumber,
@@ -137,7 +137,7 @@ fn subject(planned: &PlannedSubject) -> DistinguishedName {
     name
 }
 
-/// Maps the key usages that plans can contain. Verification against the plan detects any other.
+/// Map the key usages that plans can contain. Verification against the plan detects any other.
 fn key_usages(usage: KeyUsage) -> Vec<KeyUsagePurpose> {
     [
         (usage.digital_signature(), KeyUsagePurpose::DigitalSignature),

@@ -22,7 +22,7 @@ pub(in crate::ca) struct EndedFiles {
 }
 
 impl EndedFiles {
-    /// Finds an ended certificate of the identity at `certificate`, where a file is, with its key at `key`.
+    /// Find an ended certificate of the identity at `certificate`, where a file is, with its key at `key`.
     ///
     /// `None` if it is another file, or if the identity has a certificate that is valid or on hold.
     /// The key must belong to the certificate, as far as its protection permits a check.
@@ -62,7 +62,7 @@ impl EndedFiles {
         Ok(None)
     }
 
-    /// Moves the files. A crash in between leaves them in either place, and neither is in use.
+    /// Move the files. A crash in between leaves them in either place, and neither is in use.
     pub(in crate::ca) fn move_away(&self) -> Result<(), FileError> {
         let (from, to) = &self.certificate;
         files::make_private_directory(files::parent(to))?;

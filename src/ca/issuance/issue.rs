@@ -20,7 +20,7 @@ use crate::revocation::RevocationReason;
 use crate::x509::{Csr, SerialNumber, Sha256};
 
 impl Cluster {
-    /// Checks requests against their profiles without creating anything.
+    /// Check requests against their profiles without creating anything.
     ///
     /// # Errors
     /// [`CaError::Policy`] for the first request that a profile refuses.
@@ -42,7 +42,7 @@ impl Cluster {
         self.check(request, Planner::new(self, profiles, now).plan(request)?)
     }
 
-    /// Checks the key of a request that was not generated here.
+    /// Check the key of a request that was not generated here.
     fn check(&self, request: &IssueRequest, plan: LeafPlan) -> Result<PlannedCertificate, CaError> {
         let not_granted = match &request.key {
             SubjectKey::Generate(_) => Vec::new(),
@@ -58,7 +58,7 @@ impl Cluster {
         Ok(PlannedCertificate { plan, not_granted })
     }
 
-    /// Refuses the public key of a root, and one that was revoked as compromised.
+    /// Refuse the public key of a root, and one that was revoked as compromised.
     fn refuse_compromised(&self, public_key_info: &[u8]) -> Result<(), CaError> {
         if self
             .inventory
@@ -89,7 +89,7 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Issues a certificate for each request and writes it, with its key if generated here, to `output`.
+    /// Issue a certificate for each request and write it, with its key if generated here, to `output`.
     /// Calls `progress` with the number of certificates completed since the last call.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Authority {
         self.run(jobs, reason, progress)
     }
 
-    /// Performs all checks of a request before any key is generated.
+    /// Perform all checks of a request before any key is generated.
     fn jobs<'a>(
         &self,
         profiles: &ProfileSet,
@@ -158,7 +158,7 @@ impl Authority {
     }
 }
 
-/// Refuses a label of an identity that is no machine.
+/// Refuse a label of an identity that is no machine.
 pub(in crate::ca) fn check_label(
     label: Option<&MachineLabel>,
     role: Role,

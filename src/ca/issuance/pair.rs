@@ -14,7 +14,7 @@ impl StagedPair {
         self.key.iter().chain([&self.certificate]).try_for_each(Staged::sync)
     }
 
-    /// Renames the key first, so that a reader of the certificate finds its key.
+    /// Rename the key first, so that a reader of the certificate finds its key.
     pub(in crate::ca) fn place(self) -> Result<(), FileError> {
         match (self.key, self.placement) {
             (Some(key), Placement::Replace) => files::replace_both(key, self.certificate),

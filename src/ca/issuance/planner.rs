@@ -48,7 +48,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Plans all requests, whose files go to `output`, in their order.
+    /// Plan all requests, whose files go to `output`, in their order.
     pub(super) fn draft_all(&self, requests: &[IssueRequest], output: &Path) -> Vec<Draft> {
         let draft = |requests: &[IssueRequest]| -> Vec<Draft> {
             requests.iter().map(|request| self.draft(request, output)).collect()
@@ -72,7 +72,7 @@ impl<'a> Planner<'a> {
         Draft { plan: self.plan(request), certificate_path, key_path, occupied }
     }
 
-    /// Plans one certificate by the profile of its role.
+    /// Plan one certificate by the profile of its role.
     pub(super) fn plan(&self, request: &IssueRequest) -> Result<LeafPlan, CaError> {
         let profile = self.profiles.leaf(request.role);
         let identity = Identity {
@@ -102,7 +102,7 @@ pub(super) fn file_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf;
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }
 
-/// Shortens a name that, with the serial number in the name of its temporary file, exceeds what file systems take. A
+/// Shorten a name that, with the serial number in the name of its temporary file, exceeds what file systems take. A
 /// host name may have 253 characters (RFC 1035, section 2.3.4).
 fn file_stem(name: &str) -> String {
     /// 255 octets, without a dot, `.crt`, a dot, a serial number of 40 digits, and `.tmp`.

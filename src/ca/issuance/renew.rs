@@ -138,7 +138,7 @@ impl Cluster {
         Ok(newest.is_some_and(|newest| newest.reservation.serial_number == reservation.serial_number))
     }
 
-    /// Checks each renewal against its profile without creating anything.
+    /// Check each renewal against its profile without creating anything.
     #[must_use]
     pub fn plan_renewals(
         &self,
@@ -185,7 +185,7 @@ impl Cluster {
         (jobs, refused)
     }
 
-    /// Performs all checks of a renewal.
+    /// Perform all checks of a renewal.
     fn renewal_job(
         &self,
         profiles: &ProfileSet,
@@ -233,7 +233,7 @@ impl Cluster {
         })
     }
 
-    /// Replaces [`RenewedKey::ByProfile`] by what it means for one certificate.
+    /// Replace [`RenewedKey::ByProfile`] by what it means for one certificate.
     fn key_by_profile<'a>(
         &self,
         profiles: &ProfileSet,
@@ -325,7 +325,7 @@ impl Cluster {
         Ok(Files { certificate, key: key_path, placement: Placement::New })
     }
 
-    /// Refuses a certificate that has been replaced, and an identity that is revoked or on hold. Returns all
+    /// Refuse a certificate that has been replaced, and an identity that is revoked or on hold. Return all
     /// certificates of the identity.
     fn check_renewable(&self, record: &Record) -> Result<Vec<Record>, CaError> {
         let serial_number = record.reservation.serial_number;
@@ -352,7 +352,7 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Renews each certificate that can be renewed. Calls `progress` with the number of certificates
+    /// Renew each certificate that can be renewed. Call `progress` with the number of certificates
     /// completed since the last call.
     ///
     /// # Errors

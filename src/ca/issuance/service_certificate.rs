@@ -74,7 +74,7 @@ impl Coded for ServiceCertificateError {
 }
 
 impl Authority {
-    /// Returns the valid certificate of the control service on `hosts`, the first of which names it. Issues one if there
+    /// Return the valid certificate of the control service on `hosts`, the first of which names it. Issue one if there
     /// is none, and renews one whose renewal is due by its profile.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub(super) struct SigningContext<'a> {
 }
 
 impl<'a> SigningContext<'a> {
-    /// Runs `work` with a queue of signing threads, one on each core. When `work` fails, the threads drop what is left.
+    /// Run `work` with a queue of signing threads, one on each core. When `work` fails, the threads drop what is left.
     pub(super) fn with_threads<T>(
         self,
         work: impl FnOnce(&SigningQueue<'a>) -> Result<T, CaError>,
@@ -70,7 +70,7 @@ impl<'a> SigningContext<'a> {
         })
     }
 
-    /// Signs until the queue is closed, or no caller waits for the result.
+    /// Sign until the queue is closed, or no caller waits for the result.
     fn sign_tasks(self, queue: &Mutex<Receiver<SigningTask<'_>>>) {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -92,7 +92,7 @@ impl<'a> SigningContext<'a> {
         Ok((certificates, pairs))
     }
 
-    /// Signs one certificate. Writes it, and its key if generated here, under temporary names.
+    /// Sign one certificate. Write it, and its key if generated here, under temporary names.
     fn sign(&self, job: &Job<'_>) -> Result<(Certificate, StagedPair), CaError> {
         let plan = &job.planned.plan;
         let tag = job.serial_number.to_string();
@@ -121,7 +121,7 @@ impl<'a> SigningContext<'a> {
 }
 
 impl<'a> SigningQueue<'a> {
-    /// Appends the jobs of a batch to the queue.
+    /// Append the jobs of a batch to the queue.
     pub(super) fn sign(&self, jobs: &'a [Job<'a>]) -> SigningBatch {
         let (sender, signed) = mpsc::channel();
         let tasks = jobs.chunks(jobs.len().div_ceil(self.threads).clamp(1, LARGEST_TASK));
@@ -135,7 +135,7 @@ impl<'a> SigningQueue<'a> {
 }
 
 impl SigningBatch {
-    /// Waits until all jobs are signed.
+    /// Wait until all jobs are signed.
     pub(super) fn join(self) -> Result<SignedJobs, CaError> {
         let mut parts = BTreeMap::new();
         for _ in 0..self.tasks {

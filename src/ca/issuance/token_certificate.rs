@@ -51,7 +51,7 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Returns a valid certificate of the key for tokens with this public key. Issues one if there is none, or if the
+    /// Return a valid certificate of the key for tokens with this public key. Issue one if there is none, or if the
     /// renewal of the present one is due.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Authority {
         Ok(certificate)
     }
 
-    /// Records the certificate before it is signed.
+    /// Record the certificate before it is signed.
     fn record_token_certificate(
         &mut self,
         public_key_info: &[u8],

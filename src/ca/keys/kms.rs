@@ -106,7 +106,7 @@ impl Cluster {
 }
 
 impl KeyProtection {
-    /// Makes `service` the cluster's key management service. Wraps the root key and all keys of the
+    /// Make `service` the cluster's key management service. Wrap the root key and all keys of the
     /// previous service with it. With `convert`, includes keys that have a service of their own.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl KeyProtection {
         Ok(moved)
     }
 
-    /// Configures a service for the key in `path` only and wraps the key with it.
+    /// Configure a service for the key in `path` only and wrap the key with it.
     ///
     /// # Errors
     /// See [`KeyProtection::set_kms`].
@@ -183,7 +183,7 @@ impl KeyProtection {
         Ok(moved)
     }
 
-    /// Unwraps one key, and forgets a service of its own.
+    /// Unwrap one key, and forget a service of its own.
     pub(super) fn unwrap_key(
         &mut self,
         path: &Path,
@@ -207,7 +207,7 @@ impl KeyProtection {
         stored.vault_signer().cloned().ok_or(CaError::NoVaultSigner)
     }
 
-    /// Replaces the login to the Vault that signs as the root, after a test signature.
+    /// Replace the login to the Vault that signs as the root, after a test signature.
     ///
     /// # Errors
     /// [`CaError::NoVaultSigner`], or the error of the signature. Nothing is changed then.
@@ -230,7 +230,7 @@ impl KeyProtection {
         Ok(signer)
     }
 
-    /// Rewraps the keys of the cluster's service after its key was rotated, and those of `own_keys`. `new_key` moves
+    /// Rewrap the keys of the cluster's service after its key was rotated, and those of `own_keys`. `new_key` moves
     /// the keys to another key of the same service. A failure for one key does not stop the others.
     ///
     /// # Errors
@@ -282,7 +282,7 @@ impl KeyProtection {
         Ok(rewrapped)
     }
 
-    /// Moves all keys wrapped by `service`, the cluster's, to another key of the same service.
+    /// Move all keys wrapped by `service`, the cluster's, to another key of the same service.
     fn move_to_key(&mut self, service: &KmsService, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
         let stored = Configuration::load(&self.cluster.home.kms())?;
         let secrets = if stored.cluster.as_ref() == Some(service) {
@@ -293,7 +293,7 @@ impl KeyProtection {
         self.set_kms(&service.with_key(new_key)?, secrets, false)
     }
 
-    /// Rewraps the keys of the cluster's service, and moves the keys with a service of their own to it.
+    /// Rewrap the keys of the cluster's service, and move the keys with a service of their own to it.
     fn convert_to_cluster_key(
         &mut self,
         service: &KmsService,
@@ -346,7 +346,7 @@ impl KeyProtection {
         }
     }
 
-    /// Forgets the former services once every key has moved from them: what an interrupted `kms set` left to do.
+    /// Forget the former services once every key has moved from them: what an interrupted `kms set` left to do.
     fn finish_move(&self, rewrapped: &[Rewrapped]) -> Result<(), CaError> {
         let path = self.cluster.home.kms();
         let mut stored = Configuration::load(&path)?;
@@ -358,7 +358,7 @@ impl KeyProtection {
         Ok(stored.store(&path)?)
     }
 
-    /// Removes all key management services. `instead` protects the keys that they wrap. Without it, there
+    /// Remove all key management services. `instead` protects the keys that they wrap. Without it, there
     /// must be no such keys.
     ///
     /// # Errors
@@ -392,7 +392,7 @@ impl KeyProtection {
         Ok(unwrapped)
     }
 
-    /// Sets the CA for the server certificates of services, after a connection to each service in use.
+    /// Set the CA for the server certificates of services, after a connection to each service in use.
     ///
     /// # Errors
     /// [`CaError::Kms`] if the PEM contains anything but CA and self-signed certificates, or a service in use cannot be
@@ -411,7 +411,7 @@ impl KeyProtection {
         Ok(configuration.store(&path)?)
     }
 
-    /// Reads the configuration. A CA from [`KeyProtection::default_service_ca`] is part of it if it has none.
+    /// Read the configuration. A CA from [`KeyProtection::default_service_ca`] is part of it if it has none.
     fn configuration(&self) -> Result<Configuration, CaError> {
         let mut configuration = Configuration::load(&self.cluster.home.kms())?;
         if configuration.ca_certificate.is_none() {
@@ -420,7 +420,7 @@ impl KeyProtection {
         Ok(configuration)
     }
 
-    /// Uses `pem` as the CA for the server certificates of services if none is set. It is stored together with the
+    /// Use `pem` as the CA for the server certificates of services if none is set. It is stored together with the
     /// service that is set next.
     ///
     /// # Errors
@@ -431,7 +431,7 @@ impl KeyProtection {
         Ok(())
     }
 
-    /// Wraps the key in `path` with `service`, from any protection.
+    /// Wrap the key in `path` with `service`, from any protection.
     fn wrap_with(
         &mut self,
         path: &Path,

@@ -43,7 +43,7 @@ pub struct ProtectionChange {
 }
 
 impl KeyProtection {
-    /// Takes the lock of the home.
+    /// Take the lock of the home.
     ///
     /// # Errors
     /// The errors of [`Cluster::open`].
@@ -61,7 +61,7 @@ impl KeyProtection {
         self.cluster.trust_domain()
     }
 
-    /// Encrypts the unprotected key in `path` with a passphrase.
+    /// Encrypt the unprotected key in `path` with a passphrase.
     ///
     /// # Errors
     /// [`CaError::UnexpectedProtection`] if the key is already protected, [`CaError::Key`], or an error of
@@ -71,7 +71,7 @@ impl KeyProtection {
         self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Removes the passphrase of the key in `path`, or unwraps a key other than the root's that a key management
+    /// Remove the passphrase of the key in `path`, or unwrap a key other than the root's that a key management
     /// service wraps.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl KeyProtection {
         }
     }
 
-    /// Changes the passphrase of the key in `path`.
+    /// Change the passphrase of the key in `path`.
     ///
     /// # Errors
     /// See [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] if the key has no passphrase.
@@ -101,7 +101,7 @@ impl KeyProtection {
         self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Refuses a root key that a service or token holds, since there is no file to protect.
+    /// Refuse a root key that a service or token holds, since there is no file to protect.
     ///
     /// # Errors
     /// [`KeyError::NotExportable`].
@@ -112,7 +112,7 @@ impl KeyProtection {
         Ok(())
     }
 
-    /// Opens the key in `path` and changes its protection.
+    /// Open the key in `path` and change its protection.
     pub(in crate::ca) fn change_protection(
         &mut self,
         path: &Path,
@@ -126,7 +126,7 @@ impl KeyProtection {
         self.replace(path, &old, new, action)
     }
 
-    /// Records the change, then replaces the key file atomically.
+    /// Record the change, then replace the key file atomically.
     pub(in crate::ca) fn replace(
         &mut self,
         path: &Path,
@@ -181,7 +181,7 @@ impl KeyProtection {
     }
 }
 
-/// Removes the temporary file of an interrupted run, which may contain the key unprotected. The caller
+/// Remove the temporary file of an interrupted run, which may contain the key unprotected. The caller
 /// holds the lock of the home.
 pub(in crate::ca) fn remove_leftover(path: &Path) -> Result<(), CaError> {
     // Dropping a staged file removes it.

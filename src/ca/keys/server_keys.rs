@@ -14,7 +14,7 @@ use super::protection::{KeyProtection, remove_leftover};
 const TAG: &str = "server-key";
 
 impl KeyProtection {
-    /// Opens the key that signs access tokens. A new one is created first if there is none, and protected as the root
+    /// Open the key that signs access tokens. A new one is created first if there is none, and protected as the root
     /// key is: wrapped by the cluster's key management service, or with the same passphrase.
     ///
     /// A backup does not contain it: tokens that were issued before a loss of the home stay invalid.
@@ -25,7 +25,7 @@ impl KeyProtection {
         self.server_key(&self.cluster.home.token_key(), Action::TokenKey)
     }
 
-    /// Opens the key under which passwords for directories are encrypted; see [`KeyProtection::token_key`].
+    /// Open the key under which passwords for directories are encrypted; see [`KeyProtection::token_key`].
     ///
     /// # Errors
     /// Errors of the key, of its service, or of the inventory.
@@ -46,7 +46,7 @@ impl KeyProtection {
         Ok(key)
     }
 
-    /// Writes a key under a temporary name, protected as the root key is.
+    /// Write a key under a temporary name, protected as the root key is.
     pub(super) fn stage_server_key(
         &self,
         key: &PrivateKey,

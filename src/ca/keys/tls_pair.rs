@@ -159,7 +159,7 @@ impl KeyProtection {
         Ok(pair)
     }
 
-    /// Removes the certificate that was set for the server, with its key.
+    /// Remove the certificate that was set for the server, with its key.
     ///
     /// # Errors
     /// [`TlsPairError::NotSet`], and errors of the home.
@@ -172,7 +172,7 @@ impl KeyProtection {
         Ok(pair)
     }
 
-    /// Removes the keys of former pairs, and of one that a crash left without its certificate.
+    /// Remove the keys of former pairs, and of one that a crash left without its certificate.
     fn remove_keys_but(&self, kept: Option<&Path>) -> Result<(), TlsPairError> {
         for path in files::list(self.cluster.home.directory())? {
             if self.cluster.home.is_server_key(&path) && Some(path.as_path()) != kept {

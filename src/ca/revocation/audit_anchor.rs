@@ -28,12 +28,12 @@ pub(in crate::ca) struct AuditAnchor {
 }
 
 impl AuditAnchor {
-    /// Reads the anchor of a CRL; `None` if it has none, as those of the first versions.
+    /// Read the anchor of a CRL; `None` if it has none, as those of the first versions.
     pub(in crate::ca) fn of(crl: &UnverifiedCrl<'_>) -> Option<Self> {
         Self::from_der(crl.extension(AUDIT_ANCHOR)?)
     }
 
-    /// Reads the value of the extension.
+    /// Read the value of the extension.
     pub(in crate::ca) fn from_der(der: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(Reader::whole(der, tag::SEQUENCE).ok()?);
         let seq = fields.expect(tag::INTEGER).ok()?;

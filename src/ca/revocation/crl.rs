@@ -62,7 +62,7 @@ pub struct PublishedCrl {
 }
 
 impl Authority {
-    /// Signs and publishes a new CRL. `validity` defaults to that of the previous CRL and applies to later
+    /// Sign and publish a new CRL. `validity` defaults to that of the previous CRL and applies to later
     /// ones too. The CRL expires with the root at the latest.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Authority {
         self.write_crl(number, head, validity, &provenance)
     }
 
-    /// Signs and publishes the CRL with `number`, whose reservation ended the audit chain with `head`.
+    /// Sign and publish the CRL with `number`, whose reservation ended the audit chain with `head`.
     pub(in crate::ca) fn write_crl(
         &mut self,
         number: u64,
@@ -132,7 +132,7 @@ impl Authority {
         Ok(PublishedCrl { left_out, ..self.cluster.published(&current) })
     }
 
-    /// Refuses a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
+    /// Refuse a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
     /// process, and one with an entry that is new or altered without an entry of the audit chain.
     fn check_succeeds_last(&self, new: &SignedCrl, listed_until: OffsetDateTime) -> Result<(), CaError> {
         let Some(last) = self.evidence.signed() else { return Ok(()) };
@@ -194,7 +194,7 @@ impl Authority {
 }
 
 impl Authority {
-    /// Reads the CRL file back, and refuses one that is not the last signed CRL, or lacks what it was signed for.
+    /// Read the CRL file back, and refuse one that is not the last signed CRL, or lacks what it was signed for.
     pub(in crate::ca) fn check_published(
         &self,
         crl: &PublishedCrl,
@@ -242,7 +242,7 @@ pub(in crate::ca) fn first_crl(
     Ok((pem::pem(pem::ObjectKind::Crl.label(), &signed.der), current))
 }
 
-/// Signs a CRL and verifies it as a gateway would, so that an invalid one is never written.
+/// Sign a CRL and verify it as a gateway would, so that an invalid one is never written.
 fn sign(
     entries: CrlEntries,
     (number, anchor): (u64, AuditAnchor),
@@ -290,7 +290,7 @@ fn revoked_entries(
     Ok(entries)
 }
 
-/// Writes the CRL, followed by those of other issuers.
+/// Write the CRL, followed by those of other issuers.
 fn write(path: &Path, der: &[u8], others: &[OtherCrl]) -> Result<(), files::FileError> {
     files::write_with(path, Access::Public, Placement::Replace, |out| write_text(der, others, out))
 }

@@ -13,8 +13,8 @@ use crate::x509::crl::UnverifiedCrl;
 use crate::x509::pem;
 
 impl Cluster {
-    /// Reads a CRL (PEM or DER) and verifies it against the root. It must be the last one recorded and
-    /// contain all revocations. Returns it with its DER.
+    /// Read a CRL (PEM or DER) and verify it against the root. It must be the last one recorded and
+    /// contain all revocations. Return it with its DER.
     ///
     /// # Errors
     /// [`CaError::InFile`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`].
@@ -57,7 +57,7 @@ impl Cluster {
         }
     }
 
-    /// Reads a CRL (PEM or DER) and verifies it against the root. Returns it with its DER.
+    /// Read a CRL (PEM or DER) and verify it against the root. Return it with its DER.
     ///
     /// # Errors
     /// [`CaError::InFile`] for an invalid CRL.

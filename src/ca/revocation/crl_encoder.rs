@@ -53,7 +53,7 @@ impl CrlEntries {
         Self { der: Vec::with_capacity(expected * LONGEST_ENTRY + 2048), scratch: Vec::new() }
     }
 
-    /// Appends an entry.
+    /// Append an entry.
     pub(in crate::ca) fn push(&mut self, revoked: &RevokedCertificate) {
         let entry = &mut self.scratch;
         entry.clear();
@@ -67,7 +67,7 @@ impl CrlEntries {
         write_element(&mut self.der, tag::SEQUENCE, entry);
     }
 
-    /// Encodes and signs the CRL.
+    /// Encode and sign the CRL.
     pub(in crate::ca) fn sign(self, head: &CrlHead<'_>, key: &impl SigningKey) -> Result<Vec<u8>, CaError> {
         let algorithm = element(tag::SEQUENCE, &signature_algorithm(key)?);
         let mut list = self.der;
@@ -116,14 +116,14 @@ impl CrlHead<'_> {
     }
 }
 
-/// Encodes a non-critical extension.
+/// Encode a non-critical extension.
 fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
     let mut fields = element(tag::OBJECT_IDENTIFIER, oid);
     write_element(&mut fields, tag::OCTET_STRING, value);
     element(tag::SEQUENCE, &fields)
 }
 
-/// Encodes a time (RFC 5280, section 5.1.2.4): UTCTime up to 2049, GeneralizedTime from 2050.
+/// Encode a time (RFC 5280, section 5.1.2.4): UTCTime up to 2049, GeneralizedTime from 2050.
 fn time(out: &mut Vec<u8>, time: OffsetDateTime) {
     let time = time.to_offset(UtcOffset::UTC);
     let (century, year) = (time.year() / 100, time.year() % 100);

@@ -68,7 +68,7 @@ impl FileEnd {
 }
 
 impl CrlStatement {
-    /// Reads the statement about the CRL in the home. `None` if there is none that the root signed for this file.
+    /// Read the statement about the CRL in the home. `None` if there is none that the root signed for this file.
     pub(in crate::ca) fn read(home: &Home, root: &Certificate) -> Option<Self> {
         let block = pem::only_block(&files::read(&home.crl_statement(), files::SMALL_FILE).ok()?).ok()?;
         let signed = Signed::from_der(block.der()).ok()?;
@@ -85,7 +85,7 @@ impl CrlStatement {
             && dates == [Ok(self.this_update), Ok(self.next_update)]
     }
 
-    /// Writes a statement about the CRL that was just published.
+    /// Write a statement about the CRL that was just published.
     pub(in crate::ca) fn write(
         home: &Home,
         crl: &CurrentCrl,
@@ -115,7 +115,7 @@ impl CrlStatement {
         Ok(files::write(&path, Access::Public, Placement::Replace, text.as_bytes())?)
     }
 
-    /// Removes the statement about an earlier CRL, which would be passed over.
+    /// Remove the statement about an earlier CRL, which would be passed over.
     pub(in crate::ca) fn remove(home: &Home) {
         let _ = fs::remove_file(home.crl_statement());
     }

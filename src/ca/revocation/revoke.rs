@@ -59,7 +59,7 @@ pub struct BulkSelection {
 }
 
 impl Cluster {
-    /// Finds the one certificate that `target` refers to, to revoke or suspend it.
+    /// Find the one certificate that `target` refers to, to revoke or suspend it.
     ///
     /// A name refers to its valid or suspended certificate. Revoked and expired ones are disregarded. If
     /// all are revoked, the name refers to the newest.
@@ -82,7 +82,7 @@ impl Cluster {
         exactly_one(target, candidates)
     }
 
-    /// Finds the one certificate that `target` refers to, to lift its hold. A name refers to its suspended
+    /// Find the one certificate that `target` refers to, to lift its hold. A name refers to its suspended
     /// certificate, or else to one whose hold was lifted before.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Refuses to revoke a root: a CRL that lists its own issuer would invalidate the key that signs it.
+    /// Refuse to revoke a root: a CRL that lists its own issuer would invalidate the key that signs it.
     fn refuse_root(&self, is_target: impl Fn(&Certificate) -> bool) -> Result<(), CaError> {
         match self.inventory.issuers()?.into_iter().find(|issuer| is_target(&issuer.certificate)) {
             Some(issuer) => Err(CaError::RootOnOwnCrl { serial_number: issuer.certificate.serial_number }),
@@ -166,7 +166,7 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Revokes certificates in one transaction and publishes a CRL. [`RevocationReason::CertificateHold`]
+    /// Revoke certificates in one transaction and publish a CRL. [`RevocationReason::CertificateHold`]
     /// suspends them until the hold is lifted; a suspended certificate can still be revoked permanently.
     /// Certificates already revoked are unchanged and included in the result.
     ///
@@ -204,7 +204,7 @@ impl Authority {
         Ok((revoked, crl))
     }
 
-    /// Lifts the hold on certificates and removes them from the CRL. Holds lifted before are left as they
+    /// Lift the hold on certificates and remove them from the CRL. Holds lifted before are left as they
     /// are.
     ///
     /// # Errors
@@ -235,7 +235,7 @@ impl Authority {
         Ok((released, crl))
     }
 
-    /// Compares the records with what was signed. All revocations come first: both need the last CRL, read once.
+    /// Compare the records with what was signed. All revocations come first: both need the last CRL, read once.
     fn check_records(&mut self, records: &[Record]) -> Result<(), CaError> {
         self.cluster.check_revocations(&mut self.evidence)?;
         self.evidence.is_whole |= self.cluster.check_genuine(records)?;

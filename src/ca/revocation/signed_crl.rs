@@ -38,7 +38,7 @@ pub(in crate::ca) struct OtherCrl {
 }
 
 impl CrlFile {
-    /// Reads a CRL file. What is not a CRL is skipped.
+    /// Read a CRL file. What is not a CRL is skipped.
     pub(in crate::ca) fn read(path: &Path, root: &Certificate) -> Self {
         let mut found = Self::default();
         let Ok(bytes) = files::read(path, files::CRL_FILE) else { return found };
@@ -82,7 +82,7 @@ pub(in crate::ca) enum CrlDifference {
 }
 
 impl SignedCrl {
-    /// Verifies a CRL with the root, whatever the time is now.
+    /// Verify a CRL with the root, whatever the time is now.
     pub(in crate::ca) fn verify(der: Vec<u8>, root: &Certificate) -> Result<Self, CaError> {
         let unverified = UnverifiedCrl::from_der(&der).map_err(crate::revocation::CrlError::Unfit)?;
         let at = unverified.this_update.clamp(root.not_before, root.not_after);
@@ -92,7 +92,7 @@ impl SignedCrl {
         Ok(Self { der, crl: Arc::new(crl), anchor })
     }
 
-    /// Passes each difference from `last` to `each`. Our CRLs are in the order of the serial numbers. In another order,
+    /// Pass each difference from `last` to `each`. Our CRLs are in the order of the serial numbers. In another order,
     /// equal entries may be passed as changed.
     pub(in crate::ca) fn differences(
         &self,
@@ -133,7 +133,7 @@ impl SignedCrl {
         changed.into_iter().map(CrlDifference::Changed).try_for_each(each)
     }
 
-    /// Passes each revoked serial number with its revocation date to `each`.
+    /// Pass each revoked serial number with its revocation date to `each`.
     pub(in crate::ca) fn for_each(
         &self,
         mut each: impl FnMut(SerialNumber, OffsetDateTime) -> Result<(), CaError>,

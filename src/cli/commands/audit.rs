@@ -293,7 +293,7 @@ impl GroupedCommand for Audit {
     }
 }
 
-/// Checks that the chain still contains an earlier head.
+/// Check that the chain still contains an earlier head.
 fn contains(cluster: &Cluster, earlier: &str) -> Result<(), Failure> {
     let unreadable =
         || Failure::new(Code::usage("usage.head"), "--head takes NUMBER:HASH, as `audit verify` prints it");

@@ -119,7 +119,7 @@ impl SetServiceCa {
     }
 }
 
-/// Stores the setting. If it makes a service in use unreachable, the hint names the way to store it in any case.
+/// Store the setting. If it makes a service in use unreachable, the hint names the way to store it in any case.
 fn store(session: &CommandSession, ca: ServiceCa) -> Result<(), Failure> {
     let is_tested = ca.is_tested;
     open_key_protection(session)?.set_service_ca(ca).map_err(|error| {

@@ -209,7 +209,7 @@ impl CreateApiUser {
     }
 }
 
-/// Parses the UUID of a node.
+/// Parse the UUID of a node.
 fn node_uuid(text: &str) -> Result<Uuid, String> {
     text.parse().map_err(|_| {
         "not a UUID, such as 6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e; without one, a random one is made"
@@ -217,7 +217,7 @@ fn node_uuid(text: &str) -> Result<Uuid, String> {
     })
 }
 
-/// Reads a list of nodes.
+/// Read a list of nodes.
 fn nodes_in(file: &Path) -> Result<Vec<ListedNode>, Failure> {
     let bytes = input::read(file, NodeList::LIMIT)?;
     let list = NodeList::parse(&file.display().to_string(), &bytes)
@@ -225,7 +225,7 @@ fn nodes_in(file: &Path) -> Result<Vec<ListedNode>, Failure> {
     Ok(list.into_nodes())
 }
 
-/// Reads user names, one a line; every invalid one is reported with its line.
+/// Read user names, one a line; every invalid one is reported with its line.
 fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
     let bytes = input::read(file, NAMES_FILE_LIMIT)?;
     let text = String::from_utf8(bytes).map_err(|_| {
@@ -415,7 +415,7 @@ impl CommandOutcome for IssuePreview {
     }
 }
 
-/// Serializes a single result as an object, and a bulk result as an array, even of one.
+/// Serialize a single result as an object, and a bulk result as an array, even of one.
 fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value, serde_json::Error> {
     match all {
         [one] if !many => serde_json::to_value(one),
@@ -440,7 +440,7 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
     write_next(issued, f)
 }
 
-/// Writes label and hosts, if there are any.
+/// Write label and hosts, if there are any.
 pub(crate) fn write_machine(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(label) = &issued.label {
         writeln!(f, "  label        {label}")?;
@@ -451,7 +451,7 @@ pub(crate) fn write_machine(issued: &IssuedCertificate, f: &mut fmt::Formatter<'
     Ok(())
 }
 
-/// Writes the command that copies certificate and key to their host or user.
+/// Write the command that copies certificate and key to their host or user.
 pub(crate) fn write_next(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
     let host = match role.recipient() {

@@ -68,7 +68,7 @@ impl Doctor {
     }
 }
 
-/// Checks `gateways.yaml`, if it exists: an error in it would delay a revocation.
+/// Check `gateways.yaml`, if it exists: an error in it would delay a revocation.
 fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(GatewayList::FILE);
     let bytes = match files::read_write_protected(&file, GatewayList::LIMIT) {
@@ -99,7 +99,7 @@ fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
     }
 }
 
-/// Checks that each gateway has acknowledged the newest CRL.
+/// Check that each gateway has acknowledged the newest CRL.
 fn check_acknowledged(home: &Home, context: &Context, listed: &GatewayList, found: &mut Examination) {
     let known = match AcknowledgedCrls::load(home.directory()) {
         Ok(known) => known,
@@ -122,7 +122,7 @@ fn check_acknowledged(home: &Home, context: &Context, listed: &GatewayList, foun
     }
 }
 
-/// Checks that the certificates listed in `hosts.yaml`, if it exists, can be delivered.
+/// Check that the certificates listed in `hosts.yaml`, if it exists, can be delivered.
 fn check_delivery_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(DeliveryList::FILE);
     let bytes = match files::read_write_protected(&file, DeliveryList::LIMIT) {
@@ -143,7 +143,7 @@ fn check_delivery_list(home: &Home, context: &Context, found: &mut Examination) 
     }
 }
 
-/// Checks a live endpoint without a client certificate; a failure to connect is a finding, too.
+/// Check a live endpoint without a client certificate; a failure to connect is a finding, too.
 fn connect(session: &CommandSession, context: &Context, endpoint: &Endpoint, found: &mut Examination) {
     let seen = match probe::observe(endpoint, None) {
         Ok(seen) => seen,

@@ -86,7 +86,7 @@ impl ExplainFailure {
         chain.map(Some).map_err(|error| Failure::of(&error).about(path))
     }
 
-    /// Opens the given key, or an unprotected one beside the certificate.
+    /// Open the given key, or an unprotected one beside the certificate.
     fn key(&self) -> Result<Option<PrivateKey>, Failure> {
         match (&self.cert, &self.key) {
             (_, Some(path)) => {

@@ -116,7 +116,7 @@ fn read(session: &CommandSession) -> Result<DeliveryListText, Failure> {
     Ok(DeliveryListText::parse(&path.display().to_string(), bytes.as_deref())?)
 }
 
-/// Takes the lock of the home, so that no other command changes the file in between.
+/// Take the lock of the home, so that no other command changes the file in between.
 fn lock(session: &CommandSession) -> Result<DirectoryLock, Failure> {
     let clock = session.context.clock.as_ref();
     Ok(DirectoryLock::acquire(session.home().directory(), LOCK_TIMEOUT, clock)?)

@@ -170,7 +170,7 @@ impl VaultOptions {
     }
 }
 
-/// Builds the configuration of a signing key in a Vault.
+/// Build the configuration of a signing key in a Vault.
 fn vault_signer(
     signer: &str,
     keep_pin: bool,
@@ -195,7 +195,7 @@ fn vault_signer(
     Ok(configuration)
 }
 
-/// Builds the configuration of a signing key in a token, without connecting to it.
+/// Build the configuration of a signing key in a token, without connecting to it.
 fn token_signer(signer: &str, keep_pin: bool, session: &CommandSession) -> Result<Configuration, Failure> {
     let uri: Pkcs11Uri = signer.parse()?;
     let pin = match (keep_pin, uri.pin_source()) {

@@ -311,7 +311,7 @@ impl Listing {
         self.0.iter().filter(|row| row.status == status).count()
     }
 
-    /// Writes the first `count` lines, and the count of the others.
+    /// Write the first `count` lines, and the count of the others.
     pub(crate) fn write_first(&self, count: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return writeln!(f, "{NO_CERTIFICATES}");
@@ -502,7 +502,7 @@ fn served_report(api: &ApiSession, target: &str) -> Result<CertificateReport, Fa
     })
 }
 
-/// Finds a certificate as every command does, and a node by its label, which no change relies on.
+/// Find a certificate as every command does, and a node by its label, which no change relies on.
 fn find(cluster: &Cluster, text: &str) -> Result<Record, Failure> {
     let failure = match input::target(text).and_then(|target| Ok(cluster.find(&target)?)) {
         Ok(record) => return Ok(record),

@@ -134,7 +134,7 @@ impl Rekey {
 }
 
 impl RenewOptions {
-    /// Renews one certificate on a server, whose home has its files.
+    /// Renew one certificate on a server, whose home has its files.
     fn run_on(self, api: &ApiSession) -> CommandResult {
         refuse_on_server(&[
             ("--due", self.due),
@@ -204,7 +204,7 @@ impl RenewOptions {
     }
 }
 
-/// Notes the roles whose profile advises `rekey`. The advice is not enforced.
+/// Note the roles whose profile advises `rekey`. The advice is not enforced.
 fn note_advice(records: &[Record], profiles: &ProfileSet, session: &CommandSession) {
     let roles: BTreeSet<Role> = records.iter().map(|record| record.reservation.role).collect();
     for role in roles {
@@ -275,7 +275,7 @@ impl fmt::Display for RenewedOnServer {
     }
 }
 
-/// Collects the refusals of a bulk renewal; for a single certificate, returns its error.
+/// Collect the refusals of a bulk renewal; for a single certificate, returns its error.
 fn refusals(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
     let mut refusals = Vec::with_capacity(refused.len());
     for one in refused {
@@ -400,7 +400,7 @@ impl CommandOutcome for RenewPreview {
     }
 }
 
-/// Serializes a single renewal as an object, and a bulk renewal as two arrays.
+/// Serialize a single renewal as an object, and a bulk renewal as two arrays.
 fn json<T: Serialize>(
     all: &[T],
     refused: &[Refused],

@@ -142,7 +142,7 @@ impl Revoke {
         Ok(Box::new(RevokeReport { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
     }
 
-    /// Revokes one certificate on a server.
+    /// Revoke one certificate on a server.
     fn run_on(&self, api: &ApiSession) -> CommandResult {
         refuse_on_server(&[
             ("--all-generations", self.all_generations),
@@ -161,7 +161,7 @@ impl Revoke {
         Ok(Box::new(RevokeReport { certificates, crl, many: false, hold: false, follow_up: None }))
     }
 
-    /// Notes the certificates that keep an earlier revocation with another reason.
+    /// Note the certificates that keep an earlier revocation with another reason.
     fn note_reasons_kept(&self, session: &CommandSession, certificates: &[Revoked]) {
         for kept in certificates.iter().filter(|one| one.already && one.reason != self.reason) {
             session.note(format_args!(
@@ -262,7 +262,7 @@ impl fmt::Display for RevocationPreview {
     }
 }
 
-/// Prompts for a confirmation; without a terminal it is refused.
+/// Prompt for a confirmation; without a terminal it is refused.
 fn confirm(preview: &RevocationPreview) -> Result<(), Failure> {
     let refused = |why: &str| {
         Failure::new(Code::usage("usage.not_confirmed"), format!("{why}; nothing was revoked"))
@@ -306,7 +306,7 @@ impl CommandOutcome for RevokeReport {
     }
 }
 
-/// Serializes a single certificate into the object itself, and several as an array in it.
+/// Serialize a single certificate into the object itself, and several as an array in it.
 fn json<T: Serialize>(
     certificates: &[T],
     crl: &ReportedCrl,
@@ -445,7 +445,7 @@ impl ChangedCertificate {
     }
 }
 
-/// Changes the revocation of a certificate on a server.
+/// Change the revocation of a certificate on a server.
 fn change_served(
     api: &ApiSession,
     target: &str,
@@ -544,7 +544,7 @@ impl Hold {
         Ok(Box::new(ReleaseReport { certificates, crl, many: self.all_generations, follow_up }))
     }
 
-    /// Changes the certificate on a server.
+    /// Change the certificate on a server.
     fn change(&self, api: &ApiSession, change: &str) -> Result<(ChangedCertificate, ReportedCrl), Failure> {
         refuse_on_server(&[("--all-generations", self.all_generations), ("--wait", self.wait.is_given())])?;
         let body = ServedComment { comment: self.comment.as_deref() };
@@ -557,7 +557,7 @@ impl Hold {
     }
 }
 
-/// Requires the target to be an identity, for `--all-generations`.
+/// Require the target to be an identity, for `--all-generations`.
 fn identity(target: Target) -> Result<(Role, Name), Failure> {
     match target {
         Target::Identity(role, name) => Ok((role, name)),
@@ -567,7 +567,7 @@ fn identity(target: Target) -> Result<(Role, Name), Failure> {
     }
 }
 
-/// Refuses a hold on a revoked certificate: revocation is permanent, and a hold can be lifted.
+/// Refuse a hold on a revoked certificate: revocation is permanent, and a hold can be lifted.
 fn holdable(record: Record) -> Result<Record, Failure> {
     match record.revocation {
         Some(revocation) if !record.is_on_hold() => {

@@ -92,7 +92,7 @@ pub(super) fn path_of(target: &Target) -> String {
     format!("{CERTIFICATES}/{}", encoded(&target.to_string()))
 }
 
-/// Finds a certificate by serial number, role and name, or its file, and a node by its label.
+/// Find a certificate by serial number, role and name, or its file, and a node by its label.
 pub(super) fn find_served(api: &ApiSession, text: &str) -> Result<ServedDetails, Failure> {
     let refused = match input::target(text) {
         Ok(target) => return api.get(&path_of(&target)).map_err(failure),

@@ -43,7 +43,7 @@ const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.
 const ENCRYPTED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.6");
 const PBES2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.13");
 const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
-/// Marks a trust anchor, for the usages of its value.
+/// Mark a trust anchor, for the usages of its value.
 const ORACLE_TRUSTED_KEY_USAGE: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("2.16.840.1.113894.746875.1.1");
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
@@ -139,7 +139,7 @@ fn octets(bytes: &[u8]) -> Result<Any, KeyStoreError> {
     Ok(Any::from_der(&OctetString::new(bytes)?.to_der()?)?)
 }
 
-/// Encrypts with PBES2 under a fresh salt.
+/// Encrypt with PBES2 under a fresh salt.
 fn encrypt(
     plain: &[u8],
     password: &str,

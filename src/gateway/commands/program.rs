@@ -72,7 +72,7 @@ enum Command {
     },
 }
 
-/// Runs `cluster-gateway` with the arguments of the process.
+/// Run `cluster-gateway` with the arguments of the process.
 #[must_use]
 pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
     if let Err(error) = forbid_core_dumps() {
@@ -81,7 +81,7 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
     run(std::env::args_os(), clock)
 }
 
-/// Runs `cluster-gateway` with these arguments, the program's name first.
+/// Run `cluster-gateway` with these arguments, the program's name first.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();

@@ -47,7 +47,7 @@ impl AssertionSettings {
     }
 }
 
-/// Reads a claim that verifiers compare; without characters that would be invisible in it.
+/// Read a claim that verifiers compare; without characters that would be invisible in it.
 fn claim(text: &str) -> Result<String, ConfigError> {
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     if visible && (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(ConfigError::Claim) }

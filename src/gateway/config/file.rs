@@ -83,7 +83,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Loads the configuration from a file that only its owner can write.
+    /// Load the configuration from a file that only its owner can write.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -95,7 +95,7 @@ impl Config {
         Self::of_file(path, &Self::read_guarded(path).map_err(unreadable)?)
     }
 
-    /// Reads a configuration file that is to take effect: it must be protected against writing by other users.
+    /// Read a configuration file that is to take effect: it must be protected against writing by other users.
     ///
     /// # Errors
     /// As [`Config::read`], and [`FileError`] if another user can write the file.
@@ -104,7 +104,7 @@ impl Config {
         Self::read(path)
     }
 
-    /// Reads the bytes of a configuration file, at most 16 MiB.
+    /// Read the bytes of a configuration file, at most 16 MiB.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be read; its content is not checked.
@@ -112,7 +112,7 @@ impl Config {
         files::read(path, MAX_FILE_BYTES)
     }
 
-    /// Parses the `bytes` of the configuration file at `path`.
+    /// Parse the `bytes` of the configuration file at `path`.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -120,7 +120,7 @@ impl Config {
         Self::of_file_with(path, bytes, KeyFiles::Checked)
     }
 
-    /// Parses the `bytes` of the configuration file at `path` for offline commands: its private keys may be
+    /// Parse the `bytes` of the configuration file at `path` for offline commands: its private keys may be
     /// missing.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl Config {
         std::iter::once(&self.identity.key).chain(assertion)
     }
 
-    /// Parses a configuration. Problems name the source `file`; relative paths are relative to `base`.
+    /// Parse a configuration. Problems name the source `file`; relative paths are relative to `base`.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -213,7 +213,7 @@ impl Config {
     }
 }
 
-/// Reads all keys. Values that are missing from the result have been reported.
+/// Read all keys. Values that are missing from the result have been reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let mut fields = root.fields(&schema::ROOT)?;
     let listen_item = fields.required("listen");
@@ -324,7 +324,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-/// Reads names and prefixes of header fields to remove, beside those that are always removed.
+/// Read names and prefixes of header fields to remove, beside those that are always removed.
 fn reserved_headers(item: Option<&Item<'_>>) -> ReservedHeaders {
     let mut patterns: Vec<HeaderPattern> = Vec::new();
     for item in item.and_then(Item::list).unwrap_or_default() {

@@ -31,7 +31,7 @@ impl Http2Windows {
     const MAX_STREAMS: usize = 1_000;
     const STREAM_WINDOW: std::ops::RangeInclusive<u64> = 16 << 10..=16 << 20;
 
-    /// Reads the given values; `None` if one is wrong. The window of the connection has room for one stream more
+    /// Read the given values; `None` if one is wrong. The window of the connection has room for one stream more
     /// than it has, if it is not given.
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let mut windows = Self::default();
@@ -63,7 +63,7 @@ impl Http2Windows {
     }
 }
 
-/// Returns `value`, or reports `error` unless it `fits`.
+/// Return `value`, or report `error` unless it `fits`.
 fn or_report<T>(item: &Item<'_>, fits: bool, value: T, error: ConfigError) -> Option<u32>
 where
     u32: TryFrom<T>,

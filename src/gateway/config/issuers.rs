@@ -6,7 +6,7 @@ use crate::mtls::IssuerRoles;
 use crate::x509::KeyIdentifier;
 use crate::yaml::reader::Item;
 
-/// Reads a mapping of key identifiers to lists of roles.
+/// Read a mapping of key identifiers to lists of roles.
 pub(super) fn read(item: &Item<'_>) -> Option<IssuerRoles> {
     let named = item.named();
     if named.is_empty() {

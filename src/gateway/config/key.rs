@@ -10,7 +10,7 @@ use crate::mtls::keys::KeySource;
 use crate::yaml::reader::{Fields, Item, KeyFiles};
 use crate::yaml::values::{duration_of, loaded, with_unit};
 
-/// Reads `key` and the fields beside it. `None` without a key, or after a reported problem.
+/// Read `key` and the fields beside it. `None` without a key, or after a reported problem.
 pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<KeySource> {
     let private = |item: &Item<'_>| {
         loaded(item, base, |path| match item.key_files() {

@@ -85,7 +85,7 @@ impl Limits {
     /// Bounds: hyper needs the lower one to read a request line; no sensible header exceeds the upper one.
     const HEADER_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
 
-    /// Reads the given limits; the others keep their defaults.
+    /// Read the given limits; the others keep their defaults.
     pub(super) fn read(item: &Item<'_>) -> Self {
         let mut limits = Self::default();
         let Some(mut fields) = item.fields(&schema::LIMITS) else { return limits };

@@ -8,7 +8,7 @@ use crate::mtls::{ClientCertificate, IdentityForm, Listener};
 use crate::yaml::reader::Item;
 use crate::yaml::values::socket_address;
 
-/// Reads all listeners, each an address or a mapping.
+/// Read all listeners, each an address or a mapping.
 pub(super) fn listeners(item: &Item<'_>) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let items = item.one_or_more();

@@ -33,13 +33,13 @@ impl<'a> RouteContext<'a> {
         Self { users, ..self }
     }
 
-    /// Reports every upstream that no route read so far uses.
+    /// Report every upstream that no route read so far uses.
     pub(super) fn report_unused(&self) {
         self.upstreams.iter().for_each(Declared::report_unused);
     }
 }
 
-/// Compiles a policy. Groups that no route uses are problems, too.
+/// Compile a policy. Groups that no route uses are problems, too.
 pub(super) fn read(
     routes: &Item<'_>,
     groups: Option<&Item<'_>>,
@@ -104,7 +104,7 @@ impl<T> Declared<'_, T> {
     }
 }
 
-/// Finds the declaration that `item` names, and marks it as used.
+/// Find the declaration that `item` names, and mark it as used.
 fn find<'d, T>(
     declared: &'d [Declared<'_, T>],
     what: &'static str,
@@ -174,7 +174,7 @@ fn route(
     })
 }
 
-/// Reads `token`.
+/// Read `token`.
 fn token(text: &str) -> Result<bool, ConfigError> {
     match text {
         "forwarded" => Ok(true),
@@ -182,7 +182,7 @@ fn token(text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-/// Reads `body`.
+/// Read `body`.
 fn content(text: &str) -> Result<bool, ConfigError> {
     match text {
         "allowed" => Ok(true),
@@ -190,7 +190,7 @@ fn content(text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-/// Reads `upgrade`. Only WebSocket is possible: other protocols could hide requests.
+/// Read `upgrade`. Only WebSocket is possible: other protocols could hide requests.
 fn websocket(text: &str) -> Result<bool, ConfigError> {
     match text {
         "websocket" => Ok(true),
@@ -226,7 +226,7 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
     }
 }
 
-/// Reads conditions by parameter: `absent`, `present`, or a list of values.
+/// Read conditions by parameter: `absent`, `present`, or a list of values.
 fn query(item: &Item<'_>) -> Option<QueryRule> {
     let mut rule = QueryRule::default();
     let mut whole = true;
@@ -293,7 +293,7 @@ fn allow(
     }
 }
 
-/// Reads a member of a group: a caller or a user, without a path variable.
+/// Read a member of a group: a caller or a user, without a path variable.
 fn group_member(item: &Item<'_>, has_users: bool) -> Option<Allow> {
     let mut fields = item.fields(&schema::MEMBER)?;
     let (role, name) = (fields.optional("role"), fields.optional("name"));
@@ -312,7 +312,7 @@ fn group_member(item: &Item<'_>, has_users: bool) -> Option<Allow> {
     }
 }
 
-/// Reads a user of an access token. Without an organization, it is one of `Root`: names are unique only in their
+/// Read a user of an access token. Without an organization, it is one of `Root`: names are unique only in their
 /// organization, which the administrators of another one choose.
 fn user_rule(
     user: &Item<'_>,
@@ -355,7 +355,7 @@ fn variable_name(text: &str) -> Option<&str> {
     text.strip_prefix('{').and_then(|text| text.strip_suffix('}'))
 }
 
-/// Reads a caller outside of a route, so that no path variable can be its name.
+/// Read a caller outside of a route, so that no path variable can be its name.
 pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     let mut fields = item.fields(&schema::CALLER)?;
     let (role, name) = (fields.required("role"), fields.optional("name"));
@@ -363,7 +363,7 @@ pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     caller(&role?, name.as_ref(), |_| Some(Err(ConfigError::VariableInGroup)))
 }
 
-/// Reads a caller. `bind` finds a path variable; it returns `None` if the path could not be read.
+/// Read a caller. `bind` finds a path variable; it returns `None` if the path could not be read.
 fn caller(
     role: &Item<'_>,
     name: Option<&Item<'_>>,

@@ -12,7 +12,7 @@ use crate::yaml::reader::{Item, Problems};
 use crate::yaml::values::loaded;
 use crate::yaml::{Document, YamlProblem};
 
-/// Reads the file that `policy.shadow` names. Its problems are reported with the lines of that file.
+/// Read the file that `policy.shadow` names. Its problems are reported with the lines of that file.
 pub(super) fn read(item: &Item<'_>, base: &Path, context: &RouteContext<'_>) -> Option<ShadowPolicy> {
     let mut fields = item.fields(&schema::SHADOW)?;
     let shadow = fields.required("shadow");

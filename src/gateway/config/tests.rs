@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<String>> {
     })
 }
 
-/// Parses the example with one place changed.
+/// Parse the example with one place changed.
 fn changed(from: &str, to: &str) -> Result<Config, Vec<String>> {
     assert!(TEXT.contains(from), "{from}");
     parse(&TEXT.replacen(from, to, 1))

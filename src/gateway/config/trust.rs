@@ -101,7 +101,7 @@ impl Revocation {
 }
 
 impl TrustSettings {
-    /// Reads `trust`; `disabled` is the value of `revocation`.
+    /// Read `trust`; `disabled` is the value of `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
         let mut fields = item.fields(&schema::TRUST)?;
         let bundle = fields.required("bundle").and_then(|item| guarded(&item, base));
@@ -158,7 +158,7 @@ impl TrustSettings {
 }
 
 impl Resumption {
-    /// Reads `disabled`, or `{ max_age: 8h }`.
+    /// Read `disabled`, or `{ max_age: 8h }`.
     pub(super) fn read(item: &Item<'_>) -> Option<Self> {
         if item.is_text() {
             return item.read(only_disabled).map(|()| Self::Disabled);
@@ -180,7 +180,7 @@ fn crls(item: &Item<'_>, base: &Path) -> Option<Vec<PathBuf>> {
     paths.into_iter().collect()
 }
 
-/// Reads `refuse`, or `{ grace: 7d }`.
+/// Read `refuse`, or `{ grace: 7d }`.
 fn grace(item: &Item<'_>) -> Option<Duration> {
     if item.is_text() {
         return item.read(|text| match text {

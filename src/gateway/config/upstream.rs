@@ -81,7 +81,7 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettin
     })
 }
 
-/// Reads a number of header fields, 1 to 10000; a header map holds no more than 32768.
+/// Read a number of header fields, 1 to 10000; a header map holds no more than 32768.
 fn response_fields(item: &Item<'_>) -> Option<usize> {
     match usize::try_from(item.number()?) {
         Ok(count) if (1..=10_000).contains(&count) => Some(count),
@@ -92,7 +92,7 @@ fn response_fields(item: &Item<'_>) -> Option<usize> {
     }
 }
 
-/// Parses host and port of `http://HOST:PORT`.
+/// Parse host and port of `http://HOST:PORT`.
 fn url(text: &str) -> Result<(String, u16), ConfigError> {
     let wrong = || ConfigError::Url { given: text.to_owned() };
     if text.starts_with("https://") {

@@ -278,7 +278,7 @@ pub enum PathError {
     /// Path without a leading slash.
     #[error("the path does not begin with `/`")]
     NotOriginForm,
-    /// Escapes that do not decode to valid UTF-8; overlong forms are invalid.
+    /// Escape that do not decode to valid UTF-8; overlong forms are invalid.
     #[error("the path does not decode to UTF-8")]
     NotUtf8,
     /// `;`, where some servers truncate a segment.

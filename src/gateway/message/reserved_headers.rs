@@ -63,7 +63,7 @@ impl ReservedHeaders {
         Self { groups }
     }
 
-    /// Returns true if the field is removed, by its folded name.
+    /// Return true if the field is removed, by its folded name.
     #[must_use]
     pub fn contain(&self, name: &HeaderName) -> bool {
         // Framing and routing: only the exact spelling passes.

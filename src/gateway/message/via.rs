@@ -56,7 +56,7 @@ impl Via {
         headers.append(VIA, entry.clone());
     }
 
-    /// Returns true if the request has passed this gateway too often.
+    /// Return true if the request has passed this gateway too often.
     #[must_use]
     pub fn is_loop(&self, headers: &HeaderMap) -> bool {
         let lines = headers.get_all(VIA).into_iter();

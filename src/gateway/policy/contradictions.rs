@@ -64,7 +64,7 @@ pub(super) fn of_head(routes: &[Arc<Route>], exact: &Node) -> Vec<PolicyWarning>
     warnings
 }
 
-/// Returns true if `route` is among those that decide on GET of `path`.
+/// Return true if `route` is among those that decide on GET of `path`.
 fn decides(exact: &Node, path: &str, route: &Route) -> bool {
     let get = Methods::of(&Method::GET);
     let groups = exact.find(path, |other| other.methods.intersects(get)).unwrap_or_default();

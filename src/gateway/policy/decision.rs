@@ -60,7 +60,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns true if the caller or an upstream can observe the difference.
+    /// Return true if the caller or an upstream can observe the difference.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> bool {
         match (self, other) {
@@ -112,14 +112,14 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Withdraws what another reading of the path does not permit.
+    /// Withdraw what another reading of the path does not permit.
     pub(super) const fn restrict(&mut self, websocket: bool, content: bool, token: bool) {
         self.websocket &= websocket;
         self.content &= content;
         self.token &= token;
     }
 
-    /// Returns true if the upstream gets the access token of the user.
+    /// Return true if the upstream gets the access token of the user.
     #[must_use]
     pub const fn token(&self) -> bool {
         self.token
@@ -137,13 +137,13 @@ impl Grant {
         self.upstream
     }
 
-    /// Returns true if the route permits an upgrade to WebSocket.
+    /// Return true if the route permits an upgrade to WebSocket.
     #[must_use]
     pub const fn websocket(&self) -> bool {
         self.websocket
     }
 
-    /// Returns true if the route permits content with every method.
+    /// Return true if the route permits content with every method.
     #[must_use]
     pub const fn content(&self) -> bool {
         self.content

@@ -6,7 +6,7 @@ use std::fmt;
 /// sent upstream.
 pub const RESERVED: &str = "/.well-known/cluster";
 
-/// Returns true if `path` is [`RESERVED`] or below it.
+/// Return true if `path` is [`RESERVED`] or below it.
 pub(in crate::gateway) fn is_reserved(path: &str) -> bool {
     path.strip_prefix(RESERVED).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }

@@ -31,7 +31,7 @@ impl Methods {
     /// Methods that give the content of a request a meaning (RFC 9110, section 9.3, and RFC 5789).
     const WITH_CONTENT: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
-    /// Returns true if the content of a request with `method` has a meaning. Servers that ignore other content may
+    /// Return true if the content of a request with `method` has a meaning. Servers that ignore other content may
     /// take it for the next request.
     #[must_use]
     pub fn define_content(method: &Method) -> bool {
@@ -45,13 +45,13 @@ impl Methods {
         Self(self.0 & !defined.0)
     }
 
-    /// Returns true if the sets have a method in common.
+    /// Return true if the sets have a method in common.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Returns true for the empty set.
+    /// Return true for the empty set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

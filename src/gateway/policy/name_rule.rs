@@ -16,7 +16,7 @@ pub enum NameRule {
 }
 
 impl NameRule {
-    /// Compares bytes: names contain only characters that a path never escapes.
+    /// Compare bytes: names contain only characters that a path never escapes.
     pub(super) fn covers(&self, name: &Name, path: &RequestPath) -> bool {
         match self {
             Self::Any => true,

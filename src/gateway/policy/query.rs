@@ -29,7 +29,7 @@ pub enum Requirement {
 }
 
 impl QueryRule {
-    /// Adds a condition.
+    /// Add a condition.
     ///
     /// # Errors
     /// [`QueryError`] if the name of the parameter is not allowed, or already has a condition.
@@ -45,13 +45,13 @@ impl QueryRule {
         Ok(())
     }
 
-    /// Returns true if there is no condition.
+    /// Return true if there is no condition.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns true if the raw `query` satisfies every condition.
+    /// Return true if the raw `query` satisfies every condition.
     #[must_use]
     pub fn admits(&self, query: Option<&str>) -> bool {
         if self.is_empty() {
@@ -61,21 +61,21 @@ impl QueryRule {
         has_one_reading(query) && self.0.iter().all(|condition| condition.is_satisfied(query))
     }
 
-    /// Returns true if no query satisfies both.
+    /// Return true if no query satisfies both.
     pub(super) fn excludes(&self, other: &Self) -> bool {
         self.0.iter().any(|mine| {
             other.requirement(&mine.parameter).is_some_and(|theirs| mine.requirement.excludes(theirs))
         })
     }
 
-    /// Returns true if every query that satisfies `self` also satisfies `other`.
+    /// Return true if every query that satisfies `self` also satisfies `other`.
     pub(super) fn implies(&self, other: &Self) -> bool {
         other.0.iter().all(|theirs| {
             self.requirement(&theirs.parameter).is_some_and(|mine| mine.implies(&theirs.requirement))
         })
     }
 
-    /// Returns true if some query satisfies `self` and none of `others`.
+    /// Return true if some query satisfies `self` and none of `others`.
     pub(super) fn escapes(&self, others: &[&Self]) -> bool {
         let mut parameters: Vec<_> =
             others.iter().flat_map(|other| &other.0).map(|condition| condition.parameter.as_str()).collect();
@@ -185,7 +185,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Returns true if all servers split `query` into the same parameters.
+/// Return true if all servers split `query` into the same parameters.
 fn has_one_reading(query: &str) -> bool {
     let escapes = |text: &str| {
         text.split('%').skip(1).all(|rest| {

@@ -144,7 +144,7 @@ fn matched(template: &[String], path: &[String]) -> Option<Vec<u8>> {
     (template.len() == path.len()).then_some(found)
 }
 
-/// Decides as the documentation of the policy says; returns the deciding route of the exact reading.
+/// Decide as the documentation of the policy says; returns the deciding route of the exact reading.
 fn slowly(routes: &[Route], caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Option<usize> {
     let mut permitted = None;
     for (case, slash) in [(false, false), (false, true), (true, false), (true, true)] {

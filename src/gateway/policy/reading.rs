@@ -67,7 +67,7 @@ impl<'a> PathReadings<'a> {
         if reading.slash { path.strip_suffix('/').unwrap_or(path) } else { path }
     }
 
-    /// Returns true if `reading` changes the path.
+    /// Return true if `reading` changes the path.
     pub(super) fn differs_in(&self, reading: Reading) -> bool {
         reading.case && self.folded != self.exact || reading.slash && self.exact.ends_with('/')
     }

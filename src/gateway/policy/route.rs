@@ -66,19 +66,19 @@ impl Route {
         Err(reason)
     }
 
-    /// Returns true if the route also allows callers without a certificate.
+    /// Return true if the route also allows callers without a certificate.
     #[must_use]
     pub fn is_for_anyone(&self) -> bool {
         self.allow.contains(&Allow::Anyone)
     }
 
-    /// Returns true if the route allows users.
+    /// Return true if the route allows users.
     #[must_use]
     pub fn is_for_users(&self) -> bool {
         self.allow.iter().any(Allow::has_users)
     }
 
-    /// Returns true if the route allows all callers of `entry`.
+    /// Return true if the route allows all callers of `entry`.
     pub(super) fn allows(&self, entry: &Allow) -> bool {
         let allowed =
             |caller: &Caller| self.allow.iter().flat_map(Allow::callers).any(|own| own.includes(caller));
@@ -90,7 +90,7 @@ impl Route {
                 && entry.users().iter().all(allowed_user)
     }
 
-    /// Returns true if the routes permit the same calls, apart from paths and methods.
+    /// Return true if the routes permit the same calls, apart from paths and methods.
     pub(super) fn has_same_conditions(&self, other: &Self) -> bool {
         self.query == other.query
             && (self.websocket, self.content, self.token) == (other.websocket, other.content, other.token)
@@ -132,7 +132,7 @@ impl Allow {
         }
     }
 
-    /// Returns true if it permits users.
+    /// Return true if it permits users.
     #[must_use]
     pub fn has_users(&self) -> bool {
         !self.users().is_empty()
@@ -175,7 +175,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns true if `caller` matches, regardless of the path.
+    /// Return true if `caller` matches, regardless of the path.
     #[must_use]
     pub fn matches(&self, caller: &Identity) -> bool {
         self.role == caller.role

@@ -39,7 +39,7 @@ struct ReadingTree {
 }
 
 impl Policy {
-    /// Compiles `routes`.
+    /// Compile `routes`.
     ///
     /// # Errors
     /// Every [`PolicyError`]: two routes that match the same requests, a reserved path, or a route or `allow`
@@ -134,7 +134,7 @@ impl Policy {
         differing.flat_map(|tree| call.groups(&tree.root, paths.path(tree.reading)).into_iter().flatten())
     }
 
-    /// Returns true if the decision on such a call depends on its query.
+    /// Return true if the decision on such a call depends on its query.
     #[must_use]
     pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
         let call = Call { subject: Subject::default(), method: Methods::of(method), path };

@@ -77,7 +77,7 @@ impl FromStr for Template {
 }
 
 impl Segment {
-    /// Returns true for the empty segment after a trailing slash.
+    /// Return true for the empty segment after a trailing slash.
     pub(super) fn is_slash(&self) -> bool {
         matches!(self, Self::Literal(text) if text.is_empty())
     }

@@ -20,7 +20,7 @@ fn named(role: Role, name: &str) -> Caller {
     Caller { role, name: NameRule::Exactly(Name::parse(role, name).unwrap()) }
 }
 
-/// Compiles routes; the position of each is also its line and its upstream.
+/// Compile routes; the position of each is also its line and its upstream.
 fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError>> {
     Policy::compile(routes.iter().enumerate().map(|(index, (methods, path, allow))| Route {
         rule: RuleId { index, line: index + 1 },
@@ -222,7 +222,7 @@ fn no_request_for_a_reserved_path_is_permitted() {
     assert_eq!(decide(&policy, "api-user/a", "GET /.well-known/clusters"), Ok(0));
 }
 
-/// Compiles routes for GET and DELETE on `/x` with these conditions, permitted to users.
+/// Compile routes for GET and DELETE on `/x` with these conditions, permitted to users.
 fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyError>> {
     let mut routes = Vec::new();
     for (index, conditions) in queries.iter().enumerate() {

@@ -32,7 +32,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Adds a route to the exact tree, unless it conflicts with another. Routes in the order of [`by_place`] take the
+    /// Add a route to the exact tree, unless it conflicts with another. Routes in the order of [`by_place`] take the
     /// least time: they move no literals.
     pub(super) fn insert(&mut self, route: &Arc<Route>) -> Result<(), PolicyError> {
         let place = self.place(route.path.segments.iter().map(Cow::Borrowed));
@@ -146,7 +146,7 @@ impl Node {
         self.literals.get(found).map(|(_, node)| node)
     }
 
-    /// Finds routes that no request of one of their methods reaches: stricter routes match every query, or, for
+    /// Find routes that no request of one of their methods reaches: stricter routes match every query, or, for
     /// `**`, more specific routes match every path. Templates without `**` always match a path of their own.
     pub(super) fn find_unreachable(&self, errors: &mut Vec<PolicyError>) {
         let mut report = |groups: &[RouteGroup], hidden: Methods| {

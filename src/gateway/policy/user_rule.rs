@@ -15,7 +15,7 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Returns true without a certificate and without a token.
+    /// Return true without a certificate and without a token.
     #[must_use]
     pub const fn is_anonymous(&self) -> bool {
         self.certificate.is_none() && self.user.is_none()
@@ -51,14 +51,14 @@ pub enum OrganizationRule {
 }
 
 impl UserRule {
-    /// Returns true if a call of `user` for `path` is permitted.
+    /// Return true if a call of `user` for `path` is permitted.
     pub(super) fn covers(&self, user: &AccountIdentity, path: &RequestPath) -> bool {
         self.role.is_none_or(|role| role == user.role)
             && self.name.covers(&user.name, path)
             && self.organization.covers(&user.organization, path)
     }
 
-    /// Returns true if it covers every user that `other` covers.
+    /// Return true if it covers every user that `other` covers.
     pub(super) fn includes(&self, other: &Self) -> bool {
         let role = self.role.is_none() || self.role == other.role;
         let name = self.name == NameRule::Any || self.name == other.name;
@@ -69,7 +69,7 @@ impl UserRule {
 }
 
 impl OrganizationRule {
-    /// Compares bytes: names contain only characters that a path never escapes.
+    /// Compare bytes: names contain only characters that a path never escapes.
     fn covers(&self, organization: &OrganizationName, path: &RequestPath) -> bool {
         match self {
             Self::Any => true,

@@ -35,7 +35,7 @@ pub(in crate::gateway) fn loader(clock: &Arc<dyn Clock>) -> Loader {
     Loader::new(Arc::clone(clock), None, 1, KeyOpener::new(Arc::clone(clock)))
 }
 
-/// Opens the access log; `None` if it is off.
+/// Open the access log; `None` if it is off.
 pub(in crate::gateway) fn open_access_log(
     access_log: &AccessLog,
 ) -> Result<Option<Box<dyn Destination>>, RunError> {

@@ -48,7 +48,7 @@ pub struct ConnectionContext {
     pub requires_certificate: bool,
     /// Token of its last request.
     pub last_token: LastToken,
-    /// Keeps the session registered until its last request or tunnel ends.
+    /// Keep the session registered until its last request or tunnel ends.
     pub registration: Registration,
     /// Permit that counts the connection against the limits.
     pub permit: ConnectionPermit,

@@ -45,9 +45,9 @@ pub struct Session {
     /// Requests of the client in flight to upstreams, on all of its connections.
     pub(super) requests: Arc<AtomicUsize>,
     pub(super) command: Mutex<Command>,
-    /// Wakes the task of the connection.
+    /// Wake the task of the connection.
     pub(super) command_changed: Notify,
-    /// Wakes the requests in flight.
+    /// Wake the requests in flight.
     pub(super) state_changed: Notify,
     /// Time at which the reason for cutting it was noticed.
     pub(super) cut_since: OnceLock<Instant>,

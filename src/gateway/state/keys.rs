@@ -21,7 +21,7 @@ impl LoadedKeys {
         Self { identity: LoadedKey::Pending, assertion: None, progress: KeyProgress::default() }
     }
 
-    /// Finds the keys of `config`, given the fingerprints of the keys in force.
+    /// Find the keys of `config`, given the fingerprints of the keys in force.
     pub(super) fn find(
         opener: &KeyOpener,
         config: &Config,
@@ -42,7 +42,7 @@ impl LoadedKeys {
         Ok(Self { identity, assertion, progress })
     }
 
-    /// Returns true if a new key is open and can take effect.
+    /// Return true if a new key is open and can take effect.
     #[must_use]
     pub fn has_new_key(&self) -> bool {
         let mut keys = std::iter::once(&self.identity).chain(&self.assertion);

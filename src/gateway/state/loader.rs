@@ -109,7 +109,7 @@ impl Loader {
         self.load(config, Some(previous), keys)
     }
 
-    /// Builds `previous` with other CRLs.
+    /// Build `previous` with other CRLs.
     ///
     /// # Errors
     /// [`StateError`] if the server certificate is refused under them.
@@ -118,7 +118,7 @@ impl Loader {
         self.build(Some(previous), Candidate::of(previous, verifier))
     }
 
-    /// Builds `previous` with another statement about tokens.
+    /// Build `previous` with another statement about tokens.
     ///
     /// # Errors
     /// As [`Loader::with_revocation`].
@@ -129,7 +129,7 @@ impl Loader {
         self.build(Some(previous), Candidate { tokens: Some(tokens), ..Candidate::of(previous, verifier) })
     }
 
-    /// Verifies the text of a statement about tokens under `state`.
+    /// Verify the text of a statement about tokens under `state`.
     ///
     /// # Errors
     /// [`TokenLoadError`] with the violated rule.
@@ -137,7 +137,7 @@ impl Loader {
         TokensInForce::verify(text, &state.verifier, self.workers, self.clock.now())
     }
 
-    /// Restricts `previous`: without the trust anchors that the bundle of `config`, or its own, no longer has, and
+    /// Restrict `previous`: without the trust anchors that the bundle of `config`, or its own, no longer has, and
     /// with newer CRLs from the files. Nothing is added: no anchor, authority or route. Files that cannot be read or
     /// verified are skipped. `None` if nothing changes.
     ///
@@ -427,7 +427,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Returns true if the server certificate may stay in force although it is refused with `error`: it has been
+    /// Return true if the server certificate may stay in force although it is refused with `error`: it has been
     /// revoked, or was refused for the same reason before. Otherwise a thief of the key could block the CRL that
     /// revokes it, and a gateway with an expired certificate would miss further revocations.
     fn may_keep_certificate(

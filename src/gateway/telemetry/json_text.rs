@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// Appends `text` as a JSON string (RFC 8259, section 7). Control characters are escaped, DEL and those of C1
+/// Append `text` as a JSON string (RFC 8259, section 7). Control characters are escaped, DEL and those of C1
 /// included: a line may be read on a terminal.
 pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
@@ -17,7 +17,7 @@ pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
 }
 
-/// Appends a word of the gateway as a JSON string: nothing in it needs an escape.
+/// Append a word of the gateway as a JSON string: nothing in it needs an escape.
 pub(super) fn push_token(line: &mut Vec<u8>, token: &'static str) {
     line.push(b'"');
     line.extend_from_slice(token.as_bytes());
@@ -41,12 +41,12 @@ fn push_escaped(line: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends a number in decimal.
+/// Append a number in decimal.
 pub(super) fn push_number(line: &mut Vec<u8>, number: u64) {
     line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends an RFC 3339 time in UTC with three digits of milliseconds, without quotes. The digits up to the second
+/// Append an RFC 3339 time in UTC with three digits of milliseconds, without quotes. The digits up to the second
 /// are kept per thread, since most lines of a busy worker share them.
 pub(super) fn push_time(line: &mut Vec<u8>, time: OffsetDateTime) {
     thread_local! {

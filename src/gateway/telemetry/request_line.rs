@@ -32,7 +32,7 @@ pub(super) struct RequestFields<'a> {
     pub(super) duration_us: u64,
 }
 
-/// Appends the line of a request of `session`, with its line feed.
+/// Append the line of a request of `session`, with its line feed.
 pub(super) fn write(line: &mut Vec<u8>, time: OffsetDateTime, session: &Session, fields: &RequestFields<'_>) {
     line.extend_from_slice(b"{\"time\":\"");
     push_time(line, time);
@@ -97,7 +97,7 @@ fn push_optional(line: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// Appends a rule as it is displayed, such as `"routes[0] (line 8)"`.
+/// Append a rule as it is displayed, such as `"routes[0] (line 8)"`.
 fn push_rule(line: &mut Vec<u8>, rule: RuleId) {
     line.extend_from_slice(b"\"routes[");
     push_number(line, u64::try_from(rule.index).unwrap_or(u64::MAX));

@@ -28,7 +28,7 @@ impl TokenCache {
         entries.get(token).map(Arc::clone)
     }
 
-    /// Adds a user. A full map is emptied: only the server of the cluster can sign what fills it.
+    /// Add a user. A full map is emptied: only the server of the cluster can sign what fills it.
     pub(super) fn insert(&self, worker: usize, token: Sha256, holder: Arc<TokenHolder>) {
         let Some(entries) = self.0.get(worker) else { return };
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use super::error::KmsError;
 /// Longest accepted text, in bytes.
 const MAX_LENGTH: usize = 256;
 
-/// Defines a type of validated text.
+/// Define a type of validated text.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
@@ -54,7 +54,7 @@ macro_rules! checked_text {
 
 pub(super) use checked_text;
 
-/// Accepts `text` if it is `valid` and short enough.
+/// Accept `text` if it is `valid` and short enough.
 pub(super) fn check(
     what: &'static str,
     text: &str,

@@ -67,7 +67,7 @@ impl Default for Configuration {
 }
 
 impl Configuration {
-    /// Reads the configuration; a missing file is an empty configuration.
+    /// Read the configuration; a missing file is an empty configuration.
     ///
     /// # Errors
     /// [`KmsError::File`], notably for a file that other users can read, and [`KmsError::Configuration`].
@@ -78,7 +78,7 @@ impl Configuration {
         }
     }
 
-    /// Parses the contents of `kms.json`.
+    /// Parse the contents of `kms.json`.
     ///
     /// # Errors
     /// [`KmsError::Configuration`].
@@ -95,7 +95,7 @@ impl Configuration {
         Err(KmsError::Configuration { why })
     }
 
-    /// Writes the configuration to a private file (0600), replacing it atomically.
+    /// Write the configuration to a private file (0600), replacing it atomically.
     ///
     /// # Errors
     /// [`KmsError::File`].
@@ -103,7 +103,7 @@ impl Configuration {
         Ok(files::write(path, Access::Private, Placement::Replace, self.to_text()?.expose())?)
     }
 
-    /// Serializes the configuration as it is stored.
+    /// Serialize the configuration as it is stored.
     ///
     /// # Errors
     /// [`KmsError::Configuration`] if it cannot be serialized.
@@ -127,7 +127,7 @@ impl Configuration {
         self.services_for(envelope.key_id()).find(|service| service.has_wrapped(envelope.wrapped()))
     }
 
-    /// Unwraps the data key of an envelope with the first service that succeeds.
+    /// Unwrap the data key of an envelope with the first service that succeeds.
     ///
     /// # Errors
     /// [`KmsError::NotConfigured`], or the error of the first service that has wrapped it.
@@ -145,7 +145,7 @@ impl Configuration {
         Err(first_error.unwrap_or_else(|| envelope.wrapped().not_configured()))
     }
 
-    /// Renews the login to the service that has wrapped an envelope, and returns the time until the next
+    /// Renew the login to the service that has wrapped an envelope, and return the time until the next
     /// renewal. `None` if there is nothing to renew.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Configuration {
         service.connect(&self.trust_anchors(service.ca_certificate())?)
     }
 
-    /// Connects to each service whose server certificate `ca_certificate` is for, without a login.
+    /// Connect to each service whose server certificate `ca_certificate` is for, without a login.
     ///
     /// # Errors
     /// [`KmsError::CertificateUntrusted`], or the first other failure of a connection.
@@ -236,7 +236,7 @@ impl Configuration {
         PrivateKey::remote(signer.connect(|| self.trust_anchors(None), pins)?).map(Some)
     }
 
-    /// Selects the newest version of a Vault key as the root key.
+    /// Select the newest version of a Vault key as the root key.
     ///
     /// # Errors
     /// [`KmsError`] if the key cannot be used.

@@ -63,7 +63,7 @@ impl MissingSecret {
 }
 
 impl Credential {
-    /// Takes over the text of a secret.
+    /// Take over the text of a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
@@ -76,7 +76,7 @@ impl Credential {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
     }
 
-    /// Reads a token or secret id from the first line of a private file (0600).
+    /// Read a token or secret id from the first line of a private file (0600).
     ///
     /// # Errors
     /// [`KmsError::File`], and [`KmsError::CredentialUnreadable`] if the line is not such a secret.
@@ -89,7 +89,7 @@ impl Credential {
         }
     }
 
-    /// Takes the PIN of a token.
+    /// Take the PIN of a token.
     ///
     /// # Errors
     /// [`Pkcs11Error::PinUnreadable`] for a PIN that is not UTF-8.
@@ -100,7 +100,7 @@ impl Credential {
         }
     }
 
-    /// Reads a private key in PEM from a private file (0600).
+    /// Read a private key in PEM from a private file (0600).
     ///
     /// # Errors
     /// [`KmsError::File`], and [`KmsError::ClientCertificate`] unless it is exactly one private key.

@@ -11,31 +11,31 @@ use crate::keys::data_key::DataKey;
 /// `W` is the wrapped form: each kind of service has its own, and callers use
 /// [`WrappedKey`](super::WrappedKey), which covers all of them.
 pub trait KeyWrap<W> {
-    /// Checks that the service is reachable and that its key may be used for wrapping.
+    /// Check that the service is reachable and that its key may be used for wrapping.
     ///
     /// # Errors
     /// [`KmsError`].
     fn check(&self) -> Result<(), KmsError>;
 
-    /// Wraps a data key. Services that support associated data bind `context` to it.
+    /// Wrap a data key. Services that support associated data bind `context` to it.
     ///
     /// # Errors
     /// [`KmsError`].
     fn wrap_key(&self, data_key: &DataKey, context: &[u8]) -> Result<W, KmsError>;
 
-    /// Unwraps a data key.
+    /// Unwrap a data key.
     ///
     /// # Errors
     /// [`KmsError`].
     fn unwrap_key(&self, wrapped: &W, context: &[u8]) -> Result<DataKey, KmsError>;
 
-    /// Rewraps a data key inside the service, under the newest version of its key.
+    /// Rewrap a data key inside the service, under the newest version of its key.
     ///
     /// # Errors
     /// [`KmsError`].
     fn rewrap_key(&self, wrapped: &W) -> Result<Rewrap<W>, KmsError>;
 
-    /// Renews a login that would expire, and returns the time until the next renewal. `None` if the login
+    /// Renew a login that would expire, and return the time until the next renewal. `None` if the login
     /// needs no renewal.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ pub trait KeyWrap<W> {
         Ok(None)
     }
 
-    /// Looks up the end of the login, and renews the login if that is possible.
+    /// Look up the end of the login, and renew the login if that is possible.
     ///
     /// # Errors
     /// [`KmsError`].
@@ -62,7 +62,7 @@ pub enum Rewrap<W> {
     Done(W),
 }
 
-/// Wraps and unwraps a throw-away data key: every permission that will be needed, tested before anything
+/// Wrap and unwrap a throw-away data key: every permission that will be needed, tested before anything
 /// depends on the service.
 ///
 /// # Errors

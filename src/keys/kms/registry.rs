@@ -13,7 +13,7 @@ use super::service::{Rotation, ServiceKind, WrappedForm};
 use super::trust_anchors::KmsTrustAnchors;
 use crate::keys::data_key::DataKey;
 
-/// Makes the enums over all kinds of services from one line for each: its name in `kms.json`, envelopes and
+/// Make the enums over all kinds of services from one line for each: its name in `kms.json`, envelopes and
 /// reports, its variant, and its implementation of [`ServiceKind`].
 macro_rules! registry {
     ($($name:literal => $variant:ident($service:ty),)*) => {
@@ -159,7 +159,7 @@ impl KmsService {
         self.kms().ca_certificate()
     }
 
-    /// Connects to the service without a login, to test that its certificate is trusted.
+    /// Connect to the service without a login, to test that its certificate is trusted.
     ///
     /// # Errors
     /// [`KmsError::CertificateUntrusted`], or another failure of the connection.

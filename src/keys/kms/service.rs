@@ -22,7 +22,7 @@ pub trait ServiceKind {
     where
         Self: Sized;
 
-    /// Connects to the service, and does not log in.
+    /// Connect to the service, and does not log in.
     ///
     /// # Errors
     /// [`KmsError::CertificateUntrusted`], or another failure of the connection.
@@ -34,7 +34,7 @@ pub trait ServiceKind {
     /// Name or identifier of the wrapping key.
     fn key(&self) -> &str;
 
-    /// Selects another wrapping key.
+    /// Select another wrapping key.
     ///
     /// # Errors
     /// [`KmsError::Name`] for text that cannot name a key of this kind of service.

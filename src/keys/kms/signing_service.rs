@@ -28,7 +28,7 @@ pub enum SigningService {
 }
 
 impl SigningService {
-    /// Selects the newest version of a Vault key.
+    /// Select the newest version of a Vault key.
     ///
     /// # Errors
     /// [`KmsError`] if the key cannot be read or does not sign as a root.

@@ -138,7 +138,7 @@ impl ServerCertVerifier for ServiceVerifier {
     }
 }
 
-/// Checks validity and names of a pinned certificate. One without names is accepted at any address: its bytes are
+/// Check validity and name of a pinned certificate. One without names is accepted at any address: its bytes are
 /// what is trusted.
 fn verify_pinned(
     pinned: &Certificate,
@@ -158,7 +158,7 @@ fn verify_pinned(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Translates the failure of a connection to `address`. With `presents_certificate`, a refusal of the client
+/// Translate the failure of a connection to `address`. With `presents_certificate`, a refusal of the client
 /// certificate is told apart.
 pub(super) fn connection_error(address: String, error: io::Error, presents_certificate: bool) -> KmsError {
     match tls_error(&error) {

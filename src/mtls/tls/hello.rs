@@ -21,7 +21,7 @@ const DECODE_ERROR: [u8; 7] = alert(50);
 /// `unrecognized_name` (RFC 6066, section 3).
 const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 
-/// Reads the ClientHello. A client that sends another one than RFC 8446 permits gets an alert.
+/// Read the ClientHello. A client that sends another one than RFC 8446 permits gets an alert.
 ///
 /// # Errors
 /// [`io::Error`] of the connection, or with the error of rustls as its source.
@@ -53,7 +53,7 @@ pub async fn read_client_hello(stream: &mut TcpStream) -> io::Result<Accepted> {
     }
 }
 
-/// Sends the alert for a server name that the certificate does not have.
+/// Send the alert for a server name that the certificate does not have.
 pub async fn refuse_server_name(stream: &mut TcpStream) {
     // The reason is logged, whether the client gets it or not.
     let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
@@ -65,7 +65,7 @@ pub fn offers_tls13(hello: &ClientHello<'_>) -> bool {
     hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13)
 }
 
-/// Sends the alert for a message beyond 64 KiB in a handshake of TLS 1.2, which failed with `error`. In TLS 1.3, only
+/// Send the alert for a message beyond 64 KiB in a handshake of TLS 1.2, which failed with `error`. In TLS 1.3, only
 /// rustls has the key for it.
 pub async fn refuse_long_message(stream: &mut TcpStream, error: &io::Error) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());

@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Stores a session after a handshake in which a certificate of `root` was verified.
+    /// Store a session after a handshake in which a certificate of `root` was verified.
     fn store(resumable: &VerifiedResumption, root: &Root, number: &[u8]) -> bool {
         let mut params = client(7);
         params.subject_alt_names =

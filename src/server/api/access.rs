@@ -80,7 +80,7 @@ impl EndpointAccess {
     }
 }
 
-/// Passes a request on if its caller may use the endpoint; without its body, if the endpoint takes none.
+/// Pass a request on if its caller may use the endpoint; without its body, if the endpoint takes none.
 pub(super) async fn guard(
     access: EndpointAccess,
     reads_body: bool,

@@ -15,7 +15,7 @@ use crate::error::Code;
 use crate::identity::OrganizationName;
 use crate::server::shared::ServerShared;
 
-/// Runs an operation on behalf of the caller.
+/// Run an operation on behalf of the caller.
 pub(super) async fn run<T: Send + 'static>(
     shared: &Arc<ServerShared>,
     context: &RequestContext,
@@ -72,7 +72,7 @@ pub(super) fn organization(
     }
 }
 
-/// Reads a body that may hold a password: an error names a member, and never a value.
+/// Read a body that may hold a password: an error names a member, and never a value.
 pub(super) async fn private_json<T: DeserializeOwned>(
     shared: &ServerShared,
     headers: &HeaderMap,

@@ -169,7 +169,7 @@ impl RequestContext {
         }
     }
 
-    /// Refuses a user whose password must be changed first.
+    /// Refuse a user whose password must be changed first.
     pub(super) fn require_password_changed(&self) -> Result<(), Problem> {
         Ok(self.caller.user().map_or(Ok(()), Authenticated::require_password_changed)?)
     }

@@ -140,7 +140,7 @@ impl From<&PublishedCrl> for PublishedCrlBody {
     }
 }
 
-/// Issues a certificate for the key in a CSR.
+/// Issue a certificate for the key in a CSR.
 pub(super) async fn issue(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -193,7 +193,7 @@ fn name_of(shared: &ServerShared, role: Role, given: Option<&str>, hosts: &[Host
     }
 }
 
-/// Renews a certificate.
+/// Renew a certificate.
 pub(super) async fn renew(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -226,7 +226,7 @@ pub(super) async fn renew(
     once(&shared, &context, &headers, &format!("renew {text}"), &bytes, work).await
 }
 
-/// Revokes a certificate permanently.
+/// Revoke a certificate permanently.
 pub(super) async fn revoke(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -249,7 +249,7 @@ pub(super) async fn revoke(
         .await
 }
 
-/// Suspends a certificate.
+/// Suspend a certificate.
 pub(super) async fn hold(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -266,7 +266,7 @@ pub(super) async fn hold(
         .await
 }
 
-/// Lifts the hold on a certificate.
+/// Lift the hold on a certificate.
 pub(super) async fn release(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

@@ -16,11 +16,11 @@ use crate::server::shared::ServerShared;
 pub(super) enum Verb {
     /// Reads, and changes nothing.
     Get,
-    /// Creates or changes.
+    /// Create or change.
     Post,
     /// Replaces.
     Put,
-    /// Changes in part.
+    /// Change in part.
     Patch,
     /// Removes.
     Delete,

@@ -22,7 +22,7 @@ const DRAIN_BYTES: usize = 64 << 10;
 /// Longest time in which a body is discarded.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Reads the query of a URI.
+/// Read the query of a URI.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     Query::<T>::try_from_uri(uri).map(|Query(query)| query).map_err(|error| {
         let text = error.body_text();
@@ -34,7 +34,7 @@ pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     })
 }
 
-/// Parses a value of the query.
+/// Parse a value of the query.
 pub(super) fn parsed<T, E: std::fmt::Display>(
     key: &str,
     text: Option<&str>,
@@ -53,7 +53,7 @@ pub(super) fn bad_body(detail: impl std::fmt::Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::usage("server.body"), detail.to_string())
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Read a body of at most `limit` bytes.
 pub(super) async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
         value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
@@ -81,18 +81,18 @@ pub(super) async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     }
 }
 
-/// Discards a body that no handler reads, within limits. Some clients take a response that comes before the end of their
+/// Discard a body that no handler reads, within limits. Some clients take a response that comes before the end of their
 /// body for a failure of the connection.
 pub(super) async fn drain(body: Body) {
     let _ = timeout(DRAIN_TIMEOUT, Limited::new(body, DRAIN_BYTES).collect()).await;
 }
 
-/// Parses a body; an empty one counts as `{}`.
+/// Parse a body; an empty one counts as `{}`.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(bad_body)
 }
 
-/// Parses the serial number, or role and name, in a path.
+/// Parse the serial number, or role and name, in a path.
 pub(super) fn target(text: &str) -> Result<Target, Problem> {
     text.parse().map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, Code::usage("server.serial_number"), format!("{error}"))

@@ -18,7 +18,7 @@ use crate::accounts::{Accounts, NewLdap};
 use crate::identity::{Name, OrganizationName};
 use crate::server::shared::ServerShared;
 
-/// Shows the directory.
+/// Show the directory.
 pub(super) async fn show(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -29,7 +29,7 @@ pub(super) async fn show(
     respond(StatusCode::OK, &LdapBody::from(view.await?))
 }
 
-/// Sets up the directory, or replaces its settings.
+/// Set up the directory, or replace its settings.
 pub(super) async fn set(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -62,7 +62,7 @@ pub(super) async fn change(
     respond(StatusCode::OK, &LdapBody::from(view.await?))
 }
 
-/// Removes the directory.
+/// Remove the directory.
 pub(super) async fn reset(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -73,7 +73,7 @@ pub(super) async fn reset(
     respond(StatusCode::OK, &LdapBody::from(view.await?))
 }
 
-/// Tests the directory.
+/// Test the directory.
 pub(super) async fn test(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

@@ -23,7 +23,7 @@ use crate::secret::Secret;
 use crate::server::accounts::ReceivedLogin;
 use crate::server::shared::ServerShared;
 
-/// Starts a session.
+/// Start a session.
 pub(super) async fn login(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -40,7 +40,7 @@ pub(super) async fn login(
     respond(StatusCode::OK, &tokens(&logged_in.await?))
 }
 
-/// Continues a session.
+/// Continue a session.
 pub(super) async fn refresh(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -69,7 +69,7 @@ fn text(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
 
-/// Ends the session of the token.
+/// End the session of the token.
 pub(super) async fn logout(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -79,7 +79,7 @@ pub(super) async fn logout(
     respond(StatusCode::OK, &EmptyBody {})
 }
 
-/// Generates a token for scripts.
+/// Generate a token for scripts.
 pub(super) async fn generate(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

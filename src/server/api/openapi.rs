@@ -30,7 +30,7 @@ const CLIENT_CERTIFICATE: &str = "client_certificate";
 /// Extension that lists the roles that may use an operation.
 const ROLES: &str = "x-roles";
 
-/// Writes the description of these endpoints.
+/// Write the description of these endpoints.
 pub(super) fn describe(endpoints: &[ApiEndpoint]) {
     DOCUMENT.get_or_init(|| document(endpoints).to_pretty_json().unwrap_or_default());
 }

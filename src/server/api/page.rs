@@ -23,7 +23,7 @@ pub(super) fn cursor_of(id: &CertificateId) -> String {
     format!("{}.{}", id.issuer, id.serial_number)
 }
 
-/// Reads a cursor after a certificate.
+/// Read a cursor after a certificate.
 pub(super) fn certificate_cursor(text: &str) -> Result<CertificateId, Problem> {
     let parts = text.split_once('.').and_then(|(issuer, serial_number)| {
         Some(CertificateId { issuer: issuer.parse().ok()?, serial_number: serial_number.parse().ok()? })

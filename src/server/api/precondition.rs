@@ -38,7 +38,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Option<String> {
     list(headers, IF_MATCH)
 }
 
-/// Refuses a change if the certificate is in another state than the caller has seen.
+/// Refuse a change if the certificate is in another state than the caller has seen.
 pub(super) fn check(if_match: Option<&str>, record: &Record) -> Result<(), Problem> {
     match if_match {
         Some(accepted) if !lists(accepted, &etag(record)) => Err(Problem::new(

@@ -104,7 +104,7 @@ impl Problem {
         }
     }
 
-    /// Logs the cause of an error that the client gets no details of.
+    /// Log the cause of an error that the client gets no details of.
     pub(in crate::server) fn log(&self, id: RequestId) {
         if let Some(internal) = &self.internal {
             tracing::error!(request_id = id.as_str(), code = self.code.name(), "{internal}");

@@ -32,7 +32,7 @@ pub(super) async fn show_lockout(
     respond(StatusCode::OK, &LockoutBody::from(run(&shared, &context, Accounts::lockout).await?))
 }
 
-/// Changes the lockout.
+/// Change the lockout.
 pub(super) async fn set_lockout(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -48,7 +48,7 @@ pub(super) async fn set_lockout(
     respond(StatusCode::OK, &LockoutBody::from(view.await?))
 }
 
-/// Restores the default lockout, and unlocks all accounts.
+/// Restore the default lockout, and unlock all accounts.
 pub(super) async fn reset_lockout(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -56,7 +56,7 @@ pub(super) async fn reset_lockout(
     respond(StatusCode::OK, &LockoutBody::from(run(&shared, &context, Accounts::reset_lockout).await?))
 }
 
-/// Shows the login banner, before a login.
+/// Show the login banner, before a login.
 pub(super) async fn show_banner(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -65,7 +65,7 @@ pub(super) async fn show_banner(
     respond(StatusCode::OK, &BannerBody::from(view))
 }
 
-/// Changes the text of the login banner, shows it or hides it.
+/// Change the text of the login banner, show it or hide it.
 pub(super) async fn set_banner(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -79,7 +79,7 @@ pub(super) async fn set_banner(
     respond(StatusCode::OK, &BannerBody::from(view.await?))
 }
 
-/// Removes the text of the login banner.
+/// Remove the text of the login banner.
 pub(super) async fn reset_banner(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -87,7 +87,7 @@ pub(super) async fn reset_banner(
     respond(StatusCode::OK, &BannerBody::from(run(&shared, &context, Accounts::reset_banner).await?))
 }
 
-/// Shows the lifetimes of tokens.
+/// Show the lifetimes of tokens.
 pub(super) async fn show_lifetimes(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -95,7 +95,7 @@ pub(super) async fn show_lifetimes(
     respond(StatusCode::OK, &LifetimesBody::from(run(&shared, &context, Accounts::token_lifetimes).await?))
 }
 
-/// Changes the lifetimes of tokens.
+/// Change the lifetimes of tokens.
 pub(super) async fn set_lifetimes(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -114,7 +114,7 @@ pub(super) async fn set_lifetimes(
     respond(StatusCode::OK, &LifetimesBody::from(view.await?))
 }
 
-/// Restores the default lifetimes of tokens.
+/// Restore the default lifetimes of tokens.
 pub(super) async fn reset_lifetimes(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -123,7 +123,7 @@ pub(super) async fn reset_lifetimes(
     respond(StatusCode::OK, &LifetimesBody::from(view))
 }
 
-/// Shows the certificate that was set for the server.
+/// Show the certificate that was set for the server.
 pub(super) async fn show_tls(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -140,7 +140,7 @@ pub(super) async fn download_tls(
     Ok(with_type(StatusCode::OK, PEM_CHAIN, chain))
 }
 
-/// Sets the certificate and key of the server.
+/// Set the certificate and key of the server.
 pub(super) async fn set_tls(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

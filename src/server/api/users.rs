@@ -21,7 +21,7 @@ use crate::identity::{Name, OrganizationName, role_and_name};
 use crate::secret::Secret;
 use crate::server::shared::ServerShared;
 
-/// Lists the users that the caller may see.
+/// List the users that the caller may see.
 pub(super) async fn list(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -36,7 +36,7 @@ pub(super) async fn list(
     respond(StatusCode::OK, &AccountsBody { items })
 }
 
-/// Creates a user.
+/// Create a user.
 pub(super) async fn create(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -57,7 +57,7 @@ pub(super) async fn create(
     respond(StatusCode::CREATED, &AccountBody::from(created.await?))
 }
 
-/// Shows one user.
+/// Show one user.
 pub(super) async fn show(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -67,7 +67,7 @@ pub(super) async fn show(
     one(shared, context, &name, &uri, Accounts::user).await
 }
 
-/// Clears the failed logins of a user.
+/// Clear the failed logins of a user.
 pub(super) async fn unlock(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -77,7 +77,7 @@ pub(super) async fn unlock(
     one(shared, context, &name, &uri, Accounts::unlock_user).await
 }
 
-/// Revokes all tokens of a user.
+/// Revoke all tokens of a user.
 pub(super) async fn revoke_tokens(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -87,7 +87,7 @@ pub(super) async fn revoke_tokens(
     one(shared, context, &name, &uri, Accounts::revoke_tokens).await
 }
 
-/// Deletes a user.
+/// Delete a user.
 pub(super) async fn delete(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -112,7 +112,7 @@ async fn one(
     respond(StatusCode::OK, &AccountBody::from(user.await?))
 }
 
-/// Changes the role or the linked certificate of a user.
+/// Change the role or the linked certificate of a user.
 pub(super) async fn change(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -138,7 +138,7 @@ pub(super) async fn change(
     respond(StatusCode::OK, &AccountBody::from(user.await?))
 }
 
-/// Changes the caller's own password, or sets that of another user.
+/// Change the caller's own password, or set that of another user.
 pub(super) async fn set_password(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -172,7 +172,7 @@ pub(super) async fn set_password(
     respond(StatusCode::OK, &AccountBody::from(changed))
 }
 
-/// Lists the organizations that the caller may see.
+/// List the organizations that the caller may see.
 pub(super) async fn list_organizations(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -182,7 +182,7 @@ pub(super) async fn list_organizations(
     respond(StatusCode::OK, &OrganizationsBody { items })
 }
 
-/// Adds an organization without users; for cluster-admins.
+/// Add an organization without users; for cluster-admins.
 pub(super) async fn create_organization(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -195,7 +195,7 @@ pub(super) async fn create_organization(
     respond(StatusCode::CREATED, &OrganizationBody::from(created.await?))
 }
 
-/// Gives an organization another name; its users stay.
+/// Give an organization another name; its users stay.
 pub(super) async fn rename_organization(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -209,7 +209,7 @@ pub(super) async fn rename_organization(
     respond(StatusCode::OK, &OrganizationBody::from(renamed.await?))
 }
 
-/// Deletes an organization without users.
+/// Delete an organization without users.
 pub(super) async fn delete_organization(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

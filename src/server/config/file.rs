@@ -46,7 +46,7 @@ pub struct Operator {
 }
 
 impl ServerConfig {
-    /// Reads a configuration file that is to take effect: it must be protected against writing by other users.
+    /// Read a configuration file that is to take effect: it must be protected against writing by other users.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be read, or another user can write it.
@@ -55,7 +55,7 @@ impl ServerConfig {
         files::read(path, LIMIT)
     }
 
-    /// Parses the `bytes` of the configuration file at `path`.
+    /// Parse the `bytes` of the configuration file at `path`.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -73,7 +73,7 @@ impl ServerConfig {
     }
 }
 
-/// Reads all keys. Values that are missing from the result have been reported.
+/// Read all keys. Values that are missing from the result have been reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<ServerConfig> {
     let mut fields = root.fields(&schema::ROOT)?;
     let listen = match fields.optional("listen") {

@@ -46,7 +46,7 @@ impl Default for ServerLimits {
 }
 
 impl ServerLimits {
-    /// Reads the given limits; the others keep their defaults.
+    /// Read the given limits; the others keep their defaults.
     pub(super) fn read(item: &Item<'_>) -> Self {
         let mut limits = Self::default();
         let Some(mut fields) = item.fields(&schema::LIMITS) else { return limits };
@@ -79,7 +79,7 @@ impl ServerLimits {
     }
 }
 
-/// Reads a duration of a second or more: a shorter one would refuse every client.
+/// Read a duration of a second or more: a shorter one would refuse every client.
 fn timeout(item: &Item<'_>) -> Option<Duration> {
     let timeout = duration(item)?;
     if timeout < Duration::from_secs(1) {

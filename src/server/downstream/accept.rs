@@ -17,7 +17,7 @@ use crate::serving::connection_permit::ConnectionPermit;
 /// Pause of the accept loop after an error such as too many open files.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Accepts and serves connections until the server drains, then waits for requests in flight.
+/// Accept and serve connections until the server drains, then wait for requests in flight.
 pub(in crate::server) async fn run(shared: Arc<ServerShared>, listener: TcpListener) {
     let (api, http) = (Api::new(&shared), Arc::new(HttpSettings::new(&shared.limits)));
     let mut connections = JoinSet::new();

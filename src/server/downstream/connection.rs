@@ -60,7 +60,7 @@ impl HttpSettings {
     }
 }
 
-/// Serves a connection until it ends, is idle for too long, or the server drains.
+/// Serve a connection until it ends, is idle for too long, or the server drains.
 pub(super) async fn serve(
     shared: &Arc<ServerShared>,
     http: &HttpSettings,
@@ -83,7 +83,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Runs a connection. One that is idle for `limits.idle_timeout` is drained, and closed after that time again.
+/// Run a connection. One that is idle for `limits.idle_timeout` is drained, and closed after that time again.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     shared: &ServerShared,
     mut connection: Pin<&mut C>,

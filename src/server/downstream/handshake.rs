@@ -27,7 +27,7 @@ pub(super) struct AcceptedClient {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) client: Arc<Client>,
     pub(super) protocol: Protocol,
-    /// Counts the connection against the limits until it ends.
+    /// Count the connection against the limits until it ends.
     pub(super) permit: ConnectionPermit,
 }
 
@@ -40,7 +40,7 @@ struct RefusedClient {
     begun: bool,
 }
 
-/// Runs the handshake; logs a refusal.
+/// Run the handshake; logs a refusal.
 pub(super) async fn accept(
     shared: &ServerShared,
     stream: TcpStream,

@@ -28,7 +28,7 @@ impl Api {
         Self(router(Arc::clone(shared)))
     }
 
-    /// Answers a request, and logs it.
+    /// Answer a request, and log it.
     pub(super) async fn respond(
         &self,
         shared: &Arc<ServerShared>,
@@ -69,7 +69,7 @@ impl Api {
     }
 }
 
-/// Writes the body of a problem, and the header fields of every response.
+/// Write the body of a problem, and the header fields of every response.
 fn finish(response: Response<Body>, id: RequestId, method: &Method) -> Response<Body> {
     let (mut head, mut body) = response.into_parts();
     if let Some(problem) = head.extensions.get::<Problem>() {

@@ -120,7 +120,7 @@ impl Page {
         }
     }
 
-    /// Ends a paragraph or the text of a list's item.
+    /// End a paragraph or the text of a list's item.
     fn flush(&mut self) {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
@@ -137,7 +137,7 @@ impl Page {
         self.text.push_str(&wrap(&line, &format!("{outer}{marker}"), &hanging, self.width));
     }
 
-    /// Adds a block and the empty line after it.
+    /// Add a block and the empty line after it.
     fn block(&mut self, block: &str) {
         self.text.push_str(block);
         self.text.push('\n');

@@ -22,7 +22,7 @@ pub struct TrustAnchor {
 }
 
 impl TrustAnchor {
-    /// Checks the validity of the anchor.
+    /// Check the validity of the anchor.
     pub(super) fn check_validity(&self, at: OffsetDateTime) -> Result<(), ChainError> {
         let certificate = &self.certificate;
         if certificate.is_valid_at(at) {
@@ -33,7 +33,7 @@ impl TrustAnchor {
     }
 }
 
-/// Checks that a certificate is fit as a trust anchor, and returns its key identifier.
+/// Check that a certificate is fit as a trust anchor, and return its key identifier.
 pub(super) fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
     let own = lint_authority(certificate, at)?;
     let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
@@ -50,7 +50,7 @@ pub(super) fn signed(certificate: &Certificate) -> Result<Signed<'_>, AnchorErro
         .map_err(|error| AnchorError::Unreadable { why: error.as_str().to_owned() })
 }
 
-/// Checks the requirements of every CA certificate, root or not, and returns its key identifier.
+/// Check the requirements of every CA certificate, root or not, and return its key identifier.
 pub(super) fn lint_authority(
     certificate: &Certificate,
     at: OffsetDateTime,

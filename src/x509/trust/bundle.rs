@@ -41,7 +41,7 @@ impl Anchors {
 }
 
 impl TrustBundle {
-    /// Reads a bundle, PEM or DER. A single anchor that is unfit at `at` fails the bundle.
+    /// Read a bundle, PEM or DER. A single anchor that is unfit at `at` fails the bundle.
     ///
     /// # Errors
     /// [`TrustError`] for the first unfit anchor, or an unreadable file.
@@ -49,7 +49,7 @@ impl TrustBundle {
         Self::from_pem_excluding(bytes, at)?.without_exclusions()
     }
 
-    /// Reads a bundle, PEM or DER, without the anchors that are unfit at `at`: see [`TrustBundle::excluded`].
+    /// Read a bundle, PEM or DER, without the anchors that are unfit at `at`: see [`TrustBundle::excluded`].
     ///
     /// # Errors
     /// [`TrustError`] for an unreadable file, or for the first unfit anchor if none is fit.
@@ -72,7 +72,7 @@ impl TrustBundle {
         }
     }
 
-    /// Adds the intermediate CAs in `bytes`, PEM or DER, in any order. A single unfit one fails all.
+    /// Add the intermediate CAs in `bytes`, PEM or DER, in any order. A single unfit one fails all.
     ///
     /// # Errors
     /// [`TrustError`] for the first unfit intermediate CA, or an unreadable file.
@@ -80,7 +80,7 @@ impl TrustBundle {
         self.with_intermediates_excluding(bytes, at)?.without_exclusions()
     }
 
-    /// Adds the intermediate CAs in `bytes`, PEM or DER, in any order, without unfit ones.
+    /// Add the intermediate CAs in `bytes`, PEM or DER, in any order, without unfit ones.
     ///
     /// # Errors
     /// [`TrustError`] for an unreadable file, or for the first unfit intermediate CA if none is fit.
@@ -95,7 +95,7 @@ impl TrustBundle {
         }
     }
 
-    /// Refuses a bundle from which an authority was excluded.
+    /// Refuse a bundle from which an authority was excluded.
     ///
     /// # Errors
     /// The first exclusion.
@@ -118,7 +118,7 @@ impl TrustBundle {
         &self.trusted.anchors
     }
 
-    /// Finds a trust anchor by its key.
+    /// Find a trust anchor by its key.
     #[must_use]
     pub fn anchor(&self, key_identifier: &KeyIdentifier) -> Option<&TrustAnchor> {
         self.trusted.anchors.iter().find(|anchor| anchor.key_identifier == *key_identifier)
@@ -136,14 +136,14 @@ impl TrustBundle {
         self.anchors().iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate)).chain(below)
     }
 
-    /// Finds a trust anchor or an intermediate CA by key and name.
+    /// Find a trust anchor or an intermediate CA by key and name.
     #[must_use]
     pub fn authority(&self, key: &KeyIdentifier, subject: &DistinguishedName) -> Option<&Certificate> {
         self.authorities()
             .find_map(|(id, found)| (id == key && found.subject.der == subject.der).then_some(found))
     }
 
-    /// Restricts the bundle to the anchors with `is_kept` keys, and to the intermediate CAs below them.
+    /// Restrict the bundle to the anchors with `is_kept` keys, and to the intermediate CAs below them.
     #[must_use]
     pub fn restricted_to(&self, is_kept: impl Fn(&KeyIdentifier) -> bool) -> Self {
         let kept = self.trusted.anchors.iter().filter(|anchor| is_kept(&anchor.key_identifier));
@@ -161,7 +161,7 @@ impl TrustBundle {
         Self { trusted, intermediates: intermediates.into(), excluded: Arc::clone(&self.excluded) }
     }
 
-    /// Checks a chain that was verified earlier, perhaps by another bundle, against this one.
+    /// Check a chain that was verified earlier, perhaps by another bundle, against this one.
     ///
     /// Its anchor must be trusted, and the keys of its intermediate CAs unchanged.
     #[must_use]
@@ -170,7 +170,7 @@ impl TrustBundle {
             && chain.intermediates.iter().all(|authority| self.intermediate_key(authority).is_ok())
     }
 
-    /// Compares anchors and intermediate CAs. If they are the same, chains need not be verified again.
+    /// Compare anchors and intermediate CAs. If they are the same, chains need not be verified again.
     #[must_use]
     pub fn has_same_authorities(&self, other: &Self) -> bool {
         self.fingerprint() == other.fingerprint() && self.intermediates == other.intermediates
@@ -182,7 +182,7 @@ impl TrustBundle {
         self.trusted.fingerprint
     }
 
-    /// Verifies that a certificate chains to an anchor, and is valid for `purpose` at `at`.
+    /// Verify that a certificate chains to an anchor, and is valid for `purpose` at `at`.
     ///
     /// Revocation is not checked.
     ///
@@ -198,7 +198,7 @@ impl TrustBundle {
         self.verify_accepted(leaf, presented, purpose, at, |_| Ok(()))
     }
 
-    /// Verifies as [`TrustBundle::verify`], and takes the first path that `accept` does not refuse.
+    /// Verify as [`TrustBundle::verify`], and take the first path that `accept` does not refuse.
     ///
     /// # Errors
     /// The first refusal by `accept`, or [`ChainError`] if no path is valid.
@@ -251,7 +251,7 @@ impl TrustBundle {
 /// Fit trust anchor, and its position in the file.
 type NumberedAnchor = (usize, TrustAnchor);
 
-/// Adds a certificate to the `fit` anchors. Returns the one that is refused.
+/// Add a certificate to the `fit` anchors. Return the one that is refused.
 ///
 /// Of two certificates of one key, such as a root and its renewal, the one that expires later stays.
 fn add(
@@ -290,7 +290,7 @@ fn add(
     None
 }
 
-/// Checks that a certificate is fit as an anchor, and returns its key identifier.
+/// Check that a certificate is fit as an anchor, and return its key identifier.
 fn check_anchor(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
     let key_identifier = lint(certificate, at)?;
     // The parser of webpki is stricter.
@@ -299,7 +299,7 @@ fn check_anchor(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIden
     Ok(key_identifier)
 }
 
-/// Verifies that a server certificate is valid for `host`.
+/// Verify that a server certificate is valid for `host`.
 ///
 /// # Errors
 /// [`ChainError::WrongName`], or [`ChainError::Malformed`].

@@ -3,7 +3,7 @@
 use crate::error::Code;
 use crate::x509::certificate::Certificate;
 
-/// Checks the extensions of a leaf.
+/// Check the extensions of a leaf.
 pub(super) fn check_leaf(certificate: &Certificate) -> Result<(), Nonconformity> {
     check_common(certificate)?;
     if certificate.key_usage.is_some_and(|usage| usage.key_cert_sign()) {
@@ -15,7 +15,7 @@ pub(super) fn check_leaf(certificate: &Certificate) -> Result<(), Nonconformity>
     Ok(())
 }
 
-/// Checks the extensions of a CA certificate, an anchor or not, apart from its `basicConstraints`.
+/// Check the extensions of a CA certificate, an anchor or not, apart from its `basicConstraints`.
 pub(super) fn check_authority(certificate: &Certificate) -> Result<(), Nonconformity> {
     check_common(certificate)?;
     if certificate.basic_constraints.is_some_and(|constraints| !constraints.critical) {

@@ -118,7 +118,7 @@ impl ChainError {
         Self::Nonconforming { subject: certificate.subject.to_string(), rule }
     }
 
-    /// Translates an error of webpki. Those about paths and CRLs can't occur, because it builds no path.
+    /// Translate an error of webpki. Those about paths and CRLs can't occur, because it builds no path.
     pub(super) fn from_webpki(error: &webpki::Error) -> Self {
         use webpki::Error;
         match error {

@@ -23,7 +23,7 @@ pub struct Intermediate {
 }
 
 impl Intermediate {
-    /// Detects another key with the same identifier.
+    /// Detect another key with the same identifier.
     pub(super) fn is_impersonated_by(&self, key_identifier: &KeyIdentifier, public_key_info: &[u8]) -> bool {
         self.key_identifier == *key_identifier && self.certificate.public_key_info != public_key_info
     }
@@ -50,7 +50,7 @@ fn refused(index: usize, certificate: &Certificate, fault: AnchorError) -> Trust
 /// Intermediate CA below an anchor, and the maximum number of CAs below it in a chain.
 type Placed = (Intermediate, Option<usize>);
 
-/// Reads the intermediate CAs below `anchors` in `bytes`, in any order, and the reasons for those that are unfit.
+/// Read the intermediate CAs below `anchors` in `bytes`, in any order, and the reasons for those that are unfit.
 pub(super) fn read(
     bytes: &[u8],
     anchors: &[TrustAnchor],
@@ -93,7 +93,7 @@ pub(super) fn read(
     Ok((placed.into_iter().map(|(intermediate, _)| intermediate).collect(), excluded))
 }
 
-/// Checks that a certificate is fit beside the `earlier` ones.
+/// Check that a certificate is fit beside the `earlier` ones.
 fn fit<'a>(
     index: usize,
     certificate: &'a Certificate,
@@ -118,7 +118,7 @@ fn fit<'a>(
     Ok(Candidate { index, certificate, key_identifier })
 }
 
-/// Checks the requirements of an intermediate CA, which must not be self-signed.
+/// Check the requirements of an intermediate CA, which must not be self-signed.
 fn lint_below(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
     let key_identifier = lint_authority(certificate, at)?;
     let self_signed = certificate.issuer.der == certificate.subject.der
@@ -126,7 +126,7 @@ fn lint_below(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdenti
     if self_signed { Err(AnchorError::SelfSigned) } else { Ok(key_identifier) }
 }
 
-/// Finds the issuer of a candidate among the anchors and the intermediate CAs placed so far.
+/// Find the issuer of a candidate among the anchors and the intermediate CAs placed so far.
 fn place(
     candidate: &Candidate<'_>,
     anchors: &[TrustAnchor],

@@ -49,7 +49,7 @@ pub(super) struct Candidate<'a> {
     pub(super) presented: bool,
 }
 
-/// Parses a leaf.
+/// Parse a leaf.
 pub(super) fn read_leaf(der: &CertificateDer<'_>) -> Result<Certificate, ChainError> {
     let certificate = Certificate::from_der(der)?;
     check_encoding(&certificate)?;
@@ -61,7 +61,7 @@ pub(super) fn read_leaf(der: &CertificateDer<'_>) -> Result<Certificate, ChainEr
     Ok(certificate)
 }
 
-/// Requires version 3, no unknown critical extension, and an encoding that the parser of webpki accepts. It is stricter,
+/// Require version 3, no unknown critical extension, and an encoding that the parser of webpki accepts. It is stricter,
 /// and knows fewer extensions.
 fn check_encoding(certificate: &Certificate) -> Result<(), ChainError> {
     if certificate.version != 3 {
@@ -76,7 +76,7 @@ fn check_encoding(certificate: &Certificate) -> Result<(), ChainError> {
     }
 }
 
-/// Finds a path from `leaf` that is valid and accepted.
+/// Find a path from `leaf` that is valid and accepted.
 pub(super) fn find<E: From<ChainError>>(
     rules: PathRules<'_>,
     leaf: &Certificate,
@@ -123,7 +123,7 @@ struct Search<'a, 's, E> {
 }
 
 impl<E> Search<'_, '_, E> {
-    /// Continues `path`, whose last certificate has no issuer yet; `None` if no path is accepted.
+    /// Continue `path`, whose last certificate has no issuer yet; `None` if no path is accepted.
     ///
     /// # Errors
     /// [`ChainError::TooComplex`], which ends the search.
@@ -184,7 +184,7 @@ impl<E> Search<'_, '_, E> {
         Ok(None)
     }
 
-    /// Continues `path` with an issuer of its last certificate.
+    /// Continue `path` with an issuer of its last certificate.
     fn continue_with<'p>(
         &mut self,
         candidate: Candidate<'p>,
@@ -209,7 +209,7 @@ impl<E> Search<'_, '_, E> {
         Ok(found)
     }
 
-    /// Verifies the signature of `certificate` by the key of `issuer`, within the limit of the search.
+    /// Verify the signature of `certificate` by the key of `issuer`, within the limit of the search.
     fn verify_signature(
         &mut self,
         certificate: &Certificate,
@@ -224,7 +224,7 @@ impl<E> Search<'_, '_, E> {
         }))
     }
 
-    /// Checks an intermediate CA for itself.
+    /// Check an intermediate CA for itself.
     fn check_issuer(&self, candidate: Candidate<'_>) -> Result<(), ChainError> {
         let issuer = candidate.certificate;
         if !candidate.conforming {
@@ -249,7 +249,7 @@ impl<E> Search<'_, '_, E> {
         }
     }
 
-    /// Checks a path whose signatures are verified, the leaf first, and describes it.
+    /// Check a path whose signatures are verified, the leaf first, and describe it.
     fn validate(&mut self, path: &[&Certificate], anchor: &TrustAnchor) -> Result<VerifiedChain, ChainError> {
         let Some((leaf, intermediates)) = path.split_first() else { return Err(ChainError::UnknownIssuer) };
         anchor.check_validity(self.rules.at)?;
@@ -283,7 +283,7 @@ impl<E> Search<'_, '_, E> {
         })
     }
 
-    /// Applies the name constraints of each CA to all certificates below it. A self-issued certificate is exempt unless
+    /// Apply the name constraints of each CA to all certificates below it. A self-issued certificate is exempt unless
     /// it is the leaf (RFC 5280, section 6.1.3 (b)).
     fn check_names(&mut self, downward: &[&Certificate]) -> Result<(), ChainError> {
         let mut above: Vec<&NameConstraints> = Vec::new();
@@ -304,7 +304,7 @@ impl<E> Search<'_, '_, E> {
         Ok(())
     }
 
-    /// Keeps the more telling of two faults; the first if they are equal.
+    /// Keep the more telling of two faults; the first if they are equal.
     fn note(&mut self, fault: ChainError) {
         let rank = |fault: &ChainError| match fault {
             ChainError::UnknownIssuer => 0,
@@ -337,7 +337,7 @@ fn check_validity(certificate: &Certificate, at: OffsetDateTime) -> Result<(), C
     }
 }
 
-/// Requires an extended key usage, `digitalSignature` in a key usage, and conformance.
+/// Require an extended key usage, `digitalSignature` in a key usage, and conformance.
 fn check_leaf(leaf: &Certificate, wanted: Purpose) -> Result<(), ChainError> {
     if leaf.extended_key_usage.is_none() {
         return Err(ChainError::WrongPurpose { wanted });
@@ -348,7 +348,7 @@ fn check_leaf(leaf: &Certificate, wanted: Purpose) -> Result<(), ChainError> {
     conformance::check_leaf(leaf).map_err(|rule| ChainError::nonconforming(leaf, rule))
 }
 
-/// Checks the path length of each CA: the number of intermediate CAs below it, without self-issued ones
+/// Check the path length of each CA: the number of intermediate CAs below it, without self-issued ones
 /// (RFC 5280, section 6.1.4 (l) and (m)).
 fn check_path_lengths(intermediates: &[&Certificate], anchor: &TrustAnchor) -> Result<(), ChainError> {
     let mut below = 0_u32;

@@ -13,7 +13,7 @@ use crate::x509::certificate::Certificate;
 
 const ANY_POLICY: &str = "2.5.29.32.0";
 
-/// Checks the policies of `path`, the trust anchor first and the leaf last. Without a policy constraint, every path is
+/// Check the policies of `path`, the trust anchor first and the leaf last. Without a policy constraint, every path is
 /// good.
 pub(super) fn are_satisfied(path: &[&Certificate]) -> bool {
     if path.iter().all(|certificate| certificate.policy_constraints.is_none()) {
@@ -60,7 +60,7 @@ impl PolicyState {
         self.explicit != Some(0) || self.valid.as_ref().is_none_or(|valid| !valid.is_empty())
     }
 
-    /// Applies the constraints of a CA (section 6.1.4 (i) and (j)).
+    /// Apply the constraints of a CA (section 6.1.4 (i) and (j)).
     fn constrain(&mut self, authority: &Certificate) {
         let tighten = |current: &mut Option<u32>, limit: Option<u32>| {
             if let Some(limit) = limit {
@@ -73,7 +73,7 @@ impl PolicyState {
         }
     }
 
-    /// Intersects the policies with those of a certificate (section 6.1.3 (d) and (e)).
+    /// Intersect the policies with those of a certificate (section 6.1.3 (d) and (e)).
     fn narrow(&mut self, certificate: &Certificate, is_leaf: bool) {
         let mut policies = policies(certificate);
         let any = policies.remove(ANY_POLICY);

@@ -32,7 +32,7 @@ impl Purpose {
         }
     }
 
-    /// Tests the extended key usage of an issuer: without one, or with `anyExtendedKeyUsage`, it vouches for every
+    /// Test the extended key usage of an issuer: without one, or with `anyExtendedKeyUsage`, it vouches for every
     /// purpose.
     pub(super) fn is_permitted_by(self, issuer: Option<&[ExtendedKeyUsage]>) -> bool {
         let permits = |usage: &ExtendedKeyUsage| match usage {

@@ -211,7 +211,7 @@ impl Distribute {
         Ok(PreparedDelivery { job, record: leaf.record, package })
     }
 
-    /// Makes the deliveries, and records each in the audit log; `reports` has one element for each.
+    /// Make the deliveries, and record each in the audit log; `reports` has one element for each.
     fn deliver(&self, session: &CommandSession, ready: &[PreparedDelivery<'_>], reports: &mut [&mut Report]) {
         let ssh = Ssh {
             program: PathBuf::from("ssh"),
@@ -265,7 +265,7 @@ impl Distribute {
         Ok(inventory.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)
     }
 
-    /// Removes each key that arrived at all its destinations.
+    /// Remove each key that arrived at all its destinations.
     fn forget_keys(
         &self,
         session: &CommandSession,

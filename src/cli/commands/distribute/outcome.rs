@@ -27,7 +27,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Starts the report of a delivery that is pending, or was refused here.
+    /// Start the report of a delivery that is pending, or was refused here.
     pub(crate) fn begin(job: &DeliveryJob, refused: Option<&Failure>) -> Self {
         Self {
             identity: job.target.to_string(),
@@ -47,7 +47,7 @@ impl Report {
         self.delivered.as_ref().is_some_and(|delivered| !delivered.changed)
     }
 
-    /// Records the result: success means copied, reloaded and recorded in the audit log.
+    /// Record the result: success means copied, reloaded and recorded in the audit log.
     pub(crate) fn delivery_ended(
         &mut self,
         ended: Result<Delivered, DeliveryError>,
@@ -76,7 +76,7 @@ impl Report {
         }
     }
 
-    /// Converts the report of a single delivery into the result of the command.
+    /// Convert the report of a single delivery into the result of the command.
     pub(crate) fn into_result(self) -> CommandResult {
         match self.failure {
             Some(failure) => Err(failure),

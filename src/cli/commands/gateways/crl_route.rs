@@ -39,7 +39,7 @@ impl CrlRoute {
         if places.is_empty() { Self::Unknown } else { Self::Delivery(places) }
     }
 
-    /// Writes where the gateways are, and the next command. `file` is the CRL.
+    /// Write where the gateways are, and the next command. `file` is the CRL.
     pub(crate) fn write(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Push(addresses) => {

@@ -40,7 +40,7 @@ impl Wait {
         self.wait || self.targets.given().is_some()
     }
 
-    /// Prepares the calls, with `--wait`. It runs before any change, so that a mistake in the options or
+    /// Prepare the calls, with `--wait`. It runs before any change, so that a mistake in the options or
     /// files changes nothing.
     pub(crate) fn plan(&self, session: &CommandSession) -> Result<Option<GatewayCalls>, Failure> {
         match self.targets.given() {
@@ -62,13 +62,13 @@ pub(crate) enum FollowUp {
     /// Pushed, or failed before the first call.
     Pushed {
         result: Result<PushReport, Failure>,
-        /// Repeats the push, with the same options.
+        /// Repeat the push, with the same options.
         push_command: String,
     },
 }
 
 impl FollowUp {
-    /// Pushes the CRL, if a plan is given.
+    /// Push the CRL, if a plan is given.
     pub(crate) fn of(session: &CommandSession, plan: Option<&GatewayCalls>) -> Self {
         match plan {
             Some(plan) => {
@@ -194,7 +194,7 @@ pub(crate) struct PushReport {
     gateways: Vec<PushResult>,
 }
 
-/// Pushes the newest CRL of the home to every gateway.
+/// Push the newest CRL of the home to every gateway.
 ///
 /// If another command publishes a newer CRL in the meantime and a gateway already enforces it, the push
 /// starts over with that CRL.
@@ -233,7 +233,7 @@ pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<Push
     }
 }
 
-/// Remembers the gateways that confirmed the CRL. That they enforce it is true without the record, so that a
+/// Remember the gateways that confirmed the CRL. That they enforce it is true without the record, so that a
 /// failure to write it is only noted.
 fn remember(
     session: &CommandSession,

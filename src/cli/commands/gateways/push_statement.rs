@@ -27,7 +27,7 @@ pub(crate) struct StatementWait {
 }
 
 impl StatementWait {
-    /// Prepares the calls, with `--wait`. It runs before any change, so that a mistake in the options or files changes
+    /// Prepare the calls, with `--wait`. It runs before any change, so that a mistake in the options or files changes
     /// nothing.
     pub(crate) fn plan(&self, session: &CommandSession) -> Result<Option<GatewayCalls>, Failure> {
         match self.targets.given() {
@@ -78,7 +78,7 @@ fn statement(session: &CommandSession) -> Result<StatementToPush, Failure> {
     }
 }
 
-/// Pushes the statement of the home to every gateway. If it is signed again in the meantime, the push starts over.
+/// Push the statement of the home to every gateway. If it is signed again in the meantime, the push starts over.
 pub(crate) fn push_statement(
     session: &CommandSession,
     plan: &GatewayCalls,

@@ -78,7 +78,7 @@ impl GatewayTargets {
         self.plan(session).map_err(|failure| failure.at(UNCHANGED))
     }
 
-    /// Reads the list of gateways and the operator's credentials, without connecting.
+    /// Read the list of gateways and the operator's credentials, without connecting.
     pub(crate) fn plan(&self, session: &CommandSession) -> Result<GatewayCalls, Failure> {
         let listed = listed(session)?;
         let gateways = self.gateways(listed.as_ref())?;
@@ -159,7 +159,7 @@ impl GatewayTargets {
     }
 }
 
-/// Reads `gateways.yaml` in the home, if it exists.
+/// Read `gateways.yaml` in the home, if it exists.
 pub(crate) fn listed(session: &CommandSession) -> Result<Option<GatewayList>, Failure> {
     let file = session.home().directory().join(GatewayList::FILE);
     match files::read_write_protected(&file, GatewayList::LIMIT) {
@@ -201,12 +201,12 @@ pub(crate) struct GatewayCalls {
     pub(crate) gateways: Vec<GatewayEntry>,
     credentials: ClientCredentials,
     timeout: std::time::Duration,
-    /// Repeats the push to the same gateways.
+    /// Repeat the push to the same gateways.
     pub(crate) push_command: String,
 }
 
 impl GatewayCalls {
-    /// Refuses to revoke or suspend the certificate that the gateways are called with: they would reject it, and the
+    /// Refuse to revoke or suspend the certificate that the gateways are called with: they would reject it, and the
     /// push could not be confirmed. `changed` is the participle of the command.
     pub(crate) fn refuse_among(&self, records: &[Record], changed: &str) -> Result<(), Failure> {
         let own = self.credentials.chain.first().map(|leaf| leaf.serial_number);
@@ -221,7 +221,7 @@ impl GatewayCalls {
         }
     }
 
-    /// Prepares the calls with the trust anchors of this home.
+    /// Prepare the calls with the trust anchors of this home.
     pub(crate) fn call_context(&self, newest: &NewestCrl) -> Result<CallContext, Failure> {
         let call_context = CallContext::new(&self.credentials, newest.trust.clone(), self.timeout);
         call_context.map_err(|fault| Failure::of(&fault))
@@ -238,7 +238,7 @@ pub(crate) struct NewestCrl {
 }
 
 impl NewestCrl {
-    /// Reads the CRL in the home. If it is pending, damaged or expired, opens the root's key and signs a
+    /// Read the CRL in the home. If it is pending, damaged or expired, opens the root's key and signs a
     /// new one.
     pub(crate) fn of(session: &CommandSession) -> Result<Self, Failure> {
         let mut cluster = Cluster::open(&session.home(), &session.context)?;

@@ -140,7 +140,7 @@ impl ShowService {
     }
 }
 
-/// Tests the signer and each service, and opens each wrapped key: a service may have lost the key that wrapped it.
+/// Test the signer and each service, and open each wrapped key: a service may have lost the key that wrapped it.
 fn check(
     session: &CommandSession,
     cluster: &Cluster,
@@ -214,7 +214,7 @@ impl RewrapKeys {
     }
 }
 
-/// Checks that `--new-key-uid` is given if, and only if, a rotation gives the key another identifier.
+/// Check that `--new-key-uid` is given if, and only if, a rotation gives the key another identifier.
 fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
     let kind = service.kind();
     let (message, hint) = match (service.rotation(), given) {

@@ -12,7 +12,7 @@ use crate::keys::kms::{Configuration, KmsService, LoginEnd};
 pub(super) struct LoginReport(LoginEnd);
 
 impl LoginReport {
-    /// Asks the service. `None` if it does not answer: what it is asked for beside this reports that.
+    /// Ask the service. `None` if it does not answer: what it is asked for beside this reports that.
     pub(super) fn of(configuration: &Configuration, service: &KmsService) -> Option<Self> {
         configuration.connect(service).and_then(|kms| kms.login_end()).ok().map(Self)
     }

@@ -37,7 +37,7 @@ impl ServiceReport {
         }
     }
 
-    /// Adds the end of the login.
+    /// Add the end of the login.
     pub(super) fn with_login(self, login_end: Option<LoginReport>) -> Self {
         Self { login_end, ..self }
     }
@@ -50,7 +50,7 @@ impl fmt::Display for ServiceReport {
 }
 
 impl ServiceReport {
-    /// Writes the report; `file` contains the secrets.
+    /// Write the report; `file` contains the secrets.
     pub(super) fn write(&self, file: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  service      {} at {}", self.kms, self.address)?;
         writeln!(f, "  key          {}", self.key)?;
@@ -65,13 +65,13 @@ impl ServiceReport {
         self.write_login(f)
     }
 
-    /// Writes the end of the login, if it has one.
+    /// Write the end of the login, if it has one.
     pub(super) fn write_login(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.login_end.iter().try_for_each(|login| write!(f, "{login}"))
     }
 }
 
-/// Writes one line for each key.
+/// Write one line for each key.
 pub(super) fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Rewrapped]) -> fmt::Result {
     for Rewrapped { key, outcome } in keys {
         let key = typed(key);

@@ -15,7 +15,7 @@ use crate::cli::session::CommandSession;
 use crate::keys::kms::Configuration;
 use crate::terminal::report::{CommandResult, Shown};
 
-/// Makes the subcommands from one line for each kind of service: its help text, its name and its options.
+/// Make the subcommands from one line for each kind of service: its help text, its name and its options.
 macro_rules! services {
     ($($(#[$attribute:meta])* $name:ident($options:ty),)+) => {
         #[derive(Debug, Subcommand)]

@@ -101,7 +101,7 @@ impl VaultAccess {
             || self.auth_path.is_some()
     }
 
-    /// Takes the namespace of the environment if none is given.
+    /// Take the namespace of the environment if none is given.
     pub(crate) fn or_namespace_of_environment(mut self, session: &CommandSession) -> Result<Self, Failure> {
         let given = environment::first(environment::NAMESPACE).filter(|_| self.namespace.is_none());
         if let Some((variable, text)) = given {

@@ -66,7 +66,7 @@ impl KmipClient {
         move |error| KmsError::Request { address: address.clone(), why: error.0.to_owned() }
     }
 
-    /// Sends a request under the negotiated version and passes the payload of its response to `read`.
+    /// Send a request under the negotiated version and pass the payload of its response to `read`.
     fn ask<T>(
         &self,
         operation: Operation,
@@ -95,7 +95,7 @@ impl KmipClient {
         }
     }
 
-    /// Connects and negotiates the highest common version.
+    /// Connect and negotiates the highest common version.
     pub(super) fn open(&self) -> Result<(KmipConnection, Version), KmsError> {
         let mut offered = Vec::new();
         for opening in OPENINGS {
@@ -155,7 +155,7 @@ impl KmipClient {
         }
     }
 
-    /// Checks that the server supports Encrypt and Decrypt.
+    /// Check that the server supports Encrypt and Decrypt.
     fn check_operations(&self) -> Result<(), KmsError> {
         const OPERATIONS: u32 = 1;
         let operations = self.ask(
@@ -177,7 +177,7 @@ impl KmipClient {
         Ok(())
     }
 
-    /// Checks that the key is active and of a type that wraps.
+    /// Check that the key is active and of a type that wraps.
     fn check_attributes(&self) -> Result<(), KmsError> {
         const WANTED: [(ttlv::Tag, &str); 4] = [
             (tag::STATE, "State"),

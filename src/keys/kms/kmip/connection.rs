@@ -74,7 +74,7 @@ impl KmipEndpoint {
         Err(last)
     }
 
-    /// Sends a request and reads its response.
+    /// Send a request and read its response.
     pub(super) fn exchange(
         &self,
         connection: &mut KmipConnection,

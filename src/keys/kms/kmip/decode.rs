@@ -2,7 +2,7 @@
 
 use super::message::{KmipResponse, Operation, attribute, response, tag, versions};
 
-/// Reports whether `bytes` are a complete response to any operation that is in use.
+/// Report whether `bytes` are a complete response to any operation that is in use.
 #[doc(hidden)]
 #[must_use]
 pub fn is_kmip_response(bytes: &[u8]) -> bool {

@@ -98,7 +98,7 @@ pub(super) enum Mode {
     Gcm,
 }
 
-/// Encodes a request with one batch item.
+/// Encode a request with one batch item.
 pub(super) fn request(
     version: Version,
     operation: Operation,
@@ -119,7 +119,7 @@ pub(super) fn request(
     })
 }
 
-/// Writes the cryptographic parameters, which servers require.
+/// Write the cryptographic parameters, which servers require.
 pub(super) fn write_parameters(writer: &mut Writer, mode: Mode) {
     const AES: u32 = 3;
     writer.structure(tag::CRYPTOGRAPHIC_PARAMETERS, |parameters| match mode {
@@ -150,7 +150,7 @@ pub(super) enum KmipResponse<'a> {
     },
 }
 
-/// Decodes the response to `operation`.
+/// Decode the response to `operation`.
 pub(super) fn response(bytes: &[u8], operation: Operation) -> Result<KmipResponse<'_>, TtlvError> {
     let message = Elements::new(bytes).expect(tag::RESPONSE_MESSAGE)?.children()?;
     let mut items = message.all(tag::BATCH_ITEM);
@@ -173,7 +173,7 @@ pub(super) fn response(bytes: &[u8], operation: Operation) -> Result<KmipRespons
 
 /// Versions in a response to Discover Versions.
 pub(super) fn versions(payload: Elements<'_>) -> Result<Vec<Version>, TtlvError> {
-    /// Bounds the work that a hostile response causes.
+    /// Bound the work that a hostile response causes.
     const AT_MOST: usize = 64;
     let version = |element: Result<Element<'_>, TtlvError>| {
         let fields = element?.children()?;

@@ -61,7 +61,7 @@ pub(super) struct Elements<'a> {
 /// Length of tag, type and length together, in bytes.
 const HEADER: usize = 8;
 
-/// Decodes tag, type and length of an element.
+/// Decode tag, type and length of an element.
 fn header(bytes: [u8; HEADER]) -> Result<(Tag, u8, usize), TtlvError> {
     let [t1, t2, t3, kind, l1, l2, l3, l4] = bytes;
     let length = usize::try_from(u32::from_be_bytes([l1, l2, l3, l4])).map_err(|_| TtlvError("too long"))?;
@@ -188,7 +188,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Encodes a message: one structure.
+    /// Encode a message: one structure.
     ///
     /// # Errors
     /// [`TtlvError`] for a value of 4 GiB or more, which has no encoding.
@@ -317,7 +317,7 @@ mod tests {
         assert!(first(&[0x42, 0, 0x7b, 1, 0, 0, 0, 7]).is_err(), "not padded");
     }
 
-    /// Decodes everything in a message, to a depth of 64.
+    /// Decode everything in a message, to a depth of 64.
     fn walk(elements: Elements<'_>, depth: u32) -> usize {
         elements
             .map(|element| match element {

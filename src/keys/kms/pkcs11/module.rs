@@ -58,7 +58,7 @@ fn not_a_module(path: &Path, error: &Error) -> Pkcs11Error {
     Pkcs11Error::NotAModule { path: path.to_owned(), why }
 }
 
-/// Resolves `path`, if only this user and root can change the result: one of them owns the file and every
+/// Resolve `path`, if only this user and root can change the result: one of them owns the file and every
 /// directory and link in the path, and no other user may write to them.
 fn resolve_guarded(path: &Path) -> Result<PathBuf, Pkcs11Error> {
     let missing = |source| Pkcs11Error::ModuleMissing { path: path.to_owned(), source };

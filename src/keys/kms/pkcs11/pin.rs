@@ -7,7 +7,7 @@ use crate::secret::Secret;
 /// Environment variable with the PIN of a token, used without `--pin-file`.
 pub const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
 
-/// Supplies the PIN of a token, asked only at its login.
+/// Supply the PIN of a token, asked only at its login.
 pub trait PinProvider {
     /// PIN of the token with this label. By default the stored one, which `stored` reads; a PIN supplied for
     /// this run takes precedence.

@@ -36,7 +36,7 @@ pub(super) struct FoundKey {
 }
 
 impl Token {
-    /// Finds the token that `uri` names and logs in to it, in a single attempt: wrong PINs lock a token.
+    /// Find the token that `uri` names and logs in to it, in a single attempt: wrong PINs lock a token.
     pub(super) fn open(
         module: &Module,
         uri: &Pkcs11Uri,
@@ -227,7 +227,7 @@ impl KeyProperties {
         format!("{} (id={id})", label.unwrap_or_else(|| "without a label".to_owned()))
     }
 
-    /// Checks that the key signs and is non-exportable.
+    /// Check that the key signs and is non-exportable.
     fn check(&self) -> Result<(), &'static str> {
         match self {
             _ if self.key_type != Some(KeyType::EC) => Err("its type is not EC"),

@@ -29,7 +29,7 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// Logs in to the token. An unusable module, token or key is detected here, not at the first signature.
+    /// Log in to the token. An unusable module, token or key is detected here, not at the first signature.
     pub(in crate::keys::kms) fn open(&self, pins: &dyn PinProvider) -> Result<TokenSigner, KmsError> {
         let module = Module::load(self.uri.module())?;
         let token = Token::open(&module, &self.uri, &|| self.stored_pin(), pins)?;

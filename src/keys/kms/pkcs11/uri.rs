@@ -138,7 +138,7 @@ impl FromStr for Pkcs11Uri {
 struct Attributes<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Attributes<'a> {
-    /// Splits a part into its attributes. Messages quote no value: it might be a PIN.
+    /// Split a part into its attributes. Messages quote no value: it might be a PIN.
     fn read(text: &'a str, separator: char) -> Result<Self, Pkcs11Error> {
         let mut found = Vec::new();
         for part in text.split(separator).filter(|_| !text.is_empty()) {
@@ -161,7 +161,7 @@ impl<'a> Attributes<'a> {
         self.take(name).map(|value| text(name, value)).transpose()
     }
 
-    /// Refuses attributes that remain.
+    /// Refuse attributes that remain.
     fn end(&self) -> Result<(), Pkcs11Error> {
         match self.0.first() {
             None => Ok(()),
@@ -202,7 +202,7 @@ fn text(name: &'static str, value: &str) -> Result<String, Pkcs11Error> {
         .ok_or_else(|| wrong(format!("the value of {name} is not printable text in UTF-8")))
 }
 
-/// Decodes a percent-encoded value (RFC 3986, section 2.1), which must not be empty.
+/// Decode a percent-encoded value (RFC 3986, section 2.1), which must not be empty.
 fn decoded(name: &'static str, value: &str) -> Result<Vec<u8>, Pkcs11Error> {
     let bad = || wrong(format!("the value of {name} has a % without two hexadecimal digits"));
     let mut bytes = Vec::with_capacity(value.len());

@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of a request, connection included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pauses before the retries.
+/// Pause before the retries.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
 /// Longest response body, in bytes. Real ones are below 16 KiB.
@@ -62,7 +62,7 @@ impl Https {
         Ok(Self { agent, address: address.to_owned() })
     }
 
-    /// Sends a request, and retries it if the service is briefly unavailable. Every request of this client may
+    /// Send a request, and retries it if the service is briefly unavailable. Every request of this client may
     /// be repeated safely.
     pub(super) fn call(
         &self,
@@ -113,7 +113,7 @@ impl Https {
         Ok(HttpsResponse { status, body })
     }
 
-    /// Refuses a response that was cut at the limit.
+    /// Refuse a response that was cut at the limit.
     fn complete(&self, response: HttpsResponse) -> Result<HttpsResponse, KmsError> {
         if response.body.len() <= MAX_RESPONSE {
             return Ok(response);

@@ -50,7 +50,7 @@ impl TransitSigner {
         self.version
     }
 
-    /// Renews a token that would expire, at the first signature and whenever half of its lifetime is over. A failed
+    /// Renew a token that would expire, at the first signature and whenever half of its lifetime is over. A failed
     /// renewal does not fail the signature: the token is valid for the other half of its lifetime.
     fn renew_token(&self) {
         let mut renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-/// Wraps every connection in TLS.
+/// Wrap every connection in TLS.
 pub(super) struct TlsConnector(Arc<ClientConfig>);
 
 impl TlsConnector {

@@ -56,7 +56,7 @@ impl Transit {
         format!("{}/{operation}/{}", self.service.transit_path, self.service.key)
     }
 
-    /// Sends a request with the token. After a refusal an AppRole logs in again, once: its token may have
+    /// Send a request with the token. After a refusal an AppRole logs in again, once: its token may have
     /// expired.
     fn call(&self, path: &str, request: &HttpsRequest<'_>) -> Result<HttpsResponse, KmsError> {
         let used = self.token()?;
@@ -110,7 +110,7 @@ impl Transit {
         }
     }
 
-    /// Serializes a request body.
+    /// Serialize a request body.
     fn body(&self, request: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, KmsError> {
         private_json(request)
             .map_err(|error| KmsError::Request { address: self.address(), why: error.to_string() })
@@ -218,7 +218,7 @@ fn is_namespace_missing(response: &HttpsResponse) -> bool {
     messages(response).iter().any(|message| message.contains("namespace not found"))
 }
 
-/// Serializes a request into one zeroized allocation: growing would leave copies of its secrets behind. A
+/// Serialize a request into one zeroized allocation: growing would leave copies of its secrets behind. A
 /// request that does not fit is an error, never sent in part.
 fn private_json(request: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let mut text = Zeroizing::new(vec![0; MAX_REQUEST]);

@@ -73,7 +73,7 @@ impl KeyWrap<TransitCiphertext> for Transit {
         Ok(Rewrap::Done(self.wrapped(self.post::<Ciphertext>("rewrap", &request)?.ciphertext)))
     }
 
-    /// Renews a token after half of its lifetime. An AppRole needs no renewal: each run logs in.
+    /// Renew a token after half of its lifetime. An AppRole needs no renewal: each run logs in.
     fn renew_login(&self) -> Result<Option<Duration>, KmsError> {
         if !matches!(self.service.credentials, VaultCredentials::Token(_)) {
             return Ok(None);
