@@ -83,6 +83,7 @@ const COMMANDS: &[&[&str]] = &[
     &["security", "token-lifetimes", "set", "--access-token", "10m"],
     &["security", "token-lifetimes", "show"],
     &["security", "token-lifetimes", "reset"],
+    &["security", "tls", "status"],
     &["backup", "prod.backup", "--password-file", "password"],
     &["restore", "prod.backup", "--home", "restored", "--password-file", "password", "--crl", "cluster.crl"],
     &["doctor"],
@@ -108,6 +109,7 @@ const PASSWORDS: [(&str, &str); 2] = [
 const NOT_ALONE: &[&[&str]] = &[
     &["crl", "push"],
     &["explain-failure"],
+    &["gateways", "push-tokens"],
     &["gateways", "status"],
     &["kms", "export"],
     &["kms", "rewrap"],
@@ -126,6 +128,9 @@ const NOT_ALONE: &[&[&str]] = &[
     &["login"],
     &["logout"],
     &["passwd"],
+    &["security", "tls", "download"],
+    &["security", "tls", "set"],
+    &["security", "tls", "unset"],
     &["serve"],
     &["whoami"],
 ];
