@@ -110,7 +110,7 @@ impl Accounts {
             cluster.inventory().accounts(),
             previous.as_ref().map(|(statement, _)| statement),
             (&scope, key),
-            now,
+            self.context.clock.now(),
         )?;
         if let Some((previous, signer)) = &previous
             && is_current(previous, &next, now)
@@ -164,12 +164,13 @@ fn compose(
     (scope, key): (&TokenScope, PublishedKey),
     now: OffsetDateTime,
 ) -> Result<TokenStatement, AccountError> {
+    // In milliseconds, so that it is larger than that of a statement that was lost.
+    let number = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let now = now.replace_nanosecond(0).unwrap_or(now);
     let seconds = now.unix_timestamp();
     let last = rows.last_entry()?;
     // A restored home begins its audit chain again.
     let previous = previous.filter(|previous| previous.audit <= last);
-    // Milliseconds, so that it is larger than that of a statement that was lost.
-    let number = u64::try_from(seconds.saturating_mul(1_000)).unwrap_or_default();
     let mut statement = TokenStatement {
         iss: scope.issuer().to_owned(),
         aud: scope.audience().to_owned(),
