@@ -300,7 +300,7 @@ fn write_text(der: &[u8], others: &[OtherCrl], out: &mut dyn io::Write) -> io::R
     others.iter().try_for_each(|other| pem::write(pem::ObjectKind::Crl, &other.der, out))
 }
 
-/// True if the file has exactly what [`write`] writes. Reading it as PEM would take several times as long.
+/// True if the file has exactly what [`write()`] writes. Reading it as PEM would take several times as long.
 fn is_written(path: &Path, der: &[u8], others: &[OtherCrl]) -> bool {
     let Ok(bytes) = files::read(path, files::CRL_FILE) else { return false };
     let mut expected = Expected(&bytes);
