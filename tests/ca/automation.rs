@@ -107,3 +107,36 @@ fn due_takes_no_target() {
         assert_eq!((refusal.exit, refusal.code.as_str()), (2, "usage.arguments"), "{refusal:?}");
     }
 }
+
+/// Runs the script of the shipped timer in a home.
+fn run_shipped_script(home: &Home) -> std::process::Output {
+    let programs = Path::new(env!("CARGO_BIN_EXE_cluster-ca")).parent().expect("a directory");
+    let path = std::env::var("PATH").expect("a path");
+    Command::new("sh")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/systemd/cluster-ca-renew"))
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("CLUSTER_CA_HOME", home.path(""))
+        .env_remove("CREDENTIALS_DIRECTORY")
+        .output()
+        .expect("sh")
+}
+
+#[test]
+fn the_shipped_script_changes_nothing_where_nothing_is_due() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let before = home.contents();
+    let done = run_shipped_script(&home);
+    assert!(done.status.success(), "{done:?}");
+    assert!(home.contents() == before, "a file was changed: {done:?}");
+}
+
+#[test]
+fn the_shipped_script_fails_when_one_of_its_steps_does() {
+    let home = Home::initialized();
+    home.write("hosts.yaml", "not a list of hosts");
+    let done = run_shipped_script(&home);
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(errors.contains("input.hosts"), "{errors}");
+}
