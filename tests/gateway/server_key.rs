@@ -33,6 +33,15 @@ struct Kms {
 }
 
 impl Kms {
+    /// A gateway whose key of assertions is wrapped too, and that key.
+    fn with_assertions(&self) -> (TestGateway, String) {
+        let mut setup = self.setup();
+        setup.more = "assertion: { key: assertion.key, kms: kms.json }";
+        let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+        setup.private_files.push(("assertion.key", self.wrap(&pem)));
+        (setup.start(), pem)
+    }
+
     fn start() -> Self {
         let bao = Bao::start();
         bao.make_key("gateway-key");
@@ -267,11 +276,7 @@ async fn a_key_behind_a_passphrase_is_opened_with_the_file_that_has_it() {
 #[tokio::test]
 async fn the_key_of_assertions_may_be_wrapped_too() {
     let kms = Kms::start();
-    let mut setup = kms.setup();
-    setup.more = "assertion: { key: assertion.key, kms: kms.json }";
-    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
-    setup.private_files.push(("assertion.key", kms.wrap(&pem)));
-    let gateway = setup.start();
+    let (gateway, _) = kms.with_assertions();
     let user = gateway.user();
     let keys = || async { gateway.get(&user, "/.well-known/cluster/jwks").await.json()["keys"].clone() };
     let first = keys().await;
@@ -316,11 +321,7 @@ async fn a_token_that_only_a_restart_would_need_is_renewed_meanwhile() {
 #[tokio::test]
 async fn a_key_that_never_opens_does_not_keep_the_other_one_back() {
     let kms = Kms::start();
-    let mut setup = kms.setup();
-    setup.more = "assertion: { key: assertion.key, kms: kms.json }";
-    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
-    setup.private_files.push(("assertion.key", kms.wrap(&pem)));
-    let gateway = setup.start();
+    let (gateway, pem) = kms.with_assertions();
     let fresh = kms.wrapped(gateway.cluster.leaf("control-service", "127.0.0.1"));
     let mut altered: Value = serde_json::from_str(&kms.wrap(&pem)).unwrap();
     altered["wrapped"]["key"] = json!("another-key");

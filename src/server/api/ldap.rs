@@ -46,7 +46,7 @@ pub(super) async fn set(
     respond(StatusCode::OK, &LdapBody::from(view.await?))
 }
 
-/// Changes settings of the directory.
+/// Change settings of the directory.
 pub(super) async fn change(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
